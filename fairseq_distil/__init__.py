@@ -1,0 +1,19 @@
+"""DistilBERT for fairseq: registered models, tasks and criterions that distil a BERT-style encoder.
+
+Use it with ``--user-dir fairseq_distil``, or import it.
+"""
+
+import argparse
+
+import torch
+
+from . import criterions, models, tasks
+from .checkpoints.atomic_copy import make_checkpoint_copies_atomic
+from .errors import UserError, show_user_errors_in_one_line
+
+# fairseq stores parts of its configuration as Namespaces; with this, torch's safe loading accepts its checkpoints.
+torch.serialization.add_safe_globals([argparse.Namespace])
+make_checkpoint_copies_atomic()
+show_user_errors_in_one_line()
+
+__all__ = ["UserError", "criterions", "models", "tasks"]

@@ -1,0 +1,1 @@
+"""Checkpoints: writing them safely, and foreign formats."""

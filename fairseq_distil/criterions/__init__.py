@@ -1,0 +1,5 @@
+"""Registered criterions."""
+
+from .distillation import DistillationConfig, DistillationCriterion
+
+__all__ = ["DistillationConfig", "DistillationCriterion"]

@@ -1,0 +1,1 @@
+"""From text to masked batches: tokenisers, binarised data, masking and collation."""

@@ -1,0 +1,62 @@
+"""Whether binarised data is whole, before anything is computed from it."""
+
+import os
+import struct
+
+import numpy as np
+from fairseq.data.indexed_dataset import MMapIndexedDataset, _code_to_dtype, data_file_path, index_file_path
+
+from fairseq_distil.errors import UserError
+
+HEADER = struct.Struct("<9sQBQ")  # magic, version, code of the ids' type, items
+BYTES_OF_ITEM = 4 + 8  # its length and its place in the data
+IDS_AT_A_TIME = 2**24
+
+
+def require_whole_split(path: str, vocabulary_size: int) -> None:
+    """Check that ``path.idx`` describes ``path.bin`` and that every id is in the vocabulary.
+
+    Args:
+        path: binarised split without its ending, such as ``data-bin/x/train``
+        vocabulary_size: symbols in the dictionary, without the mask
+
+    Raises:
+        UserError: a file is missing, truncated or unreadable, or holds an id beyond the dictionary
+    """
+    for file_path in (index_file_path(path), data_file_path(path)):
+        if not os.path.isfile(file_path):
+            raise UserError(f"data {file_path}: no such file; prepare the data first, see scripts/prepare_data.py")
+    dtype, sizes = _read_index(index_file_path(path))
+    expected, found = int(sizes.sum(dtype=np.int64)) * dtype.itemsize, os.path.getsize(data_file_path(path))
+    if expected != found:
+        raise UserError(
+            f"data {data_file_path(path)}: {found:,} bytes, but its index describes {expected:,}; "
+            "truncated or of another run: prepare the data again"
+        )
+    if len(sizes) == 0 or expected == 0:
+        raise UserError(f"data {data_file_path(path)}: empty; prepare it from a text that has lines")
+    _require_ids_in_vocabulary(data_file_path(path), dtype, vocabulary_size)
+
+
+def _read_index(path: str) -> tuple[np.dtype, np.ndarray]:
+    """Type of the ids, and length of each item. fairseq's own reader leaves an error at exit behind when it fails."""
+    with open(path, "rb") as file:
+        header = file.read(HEADER.size)
+    if len(header) == HEADER.size:
+        magic, version, dtype_code, count = HEADER.unpack(header)
+        is_index = magic == MMapIndexedDataset.Index._HDR_MAGIC and version == 1 and dtype_code in _code_to_dtype
+        if is_index and os.path.getsize(path) == HEADER.size + count * BYTES_OF_ITEM:
+            return np.dtype(_code_to_dtype[dtype_code]), np.fromfile(path, np.int32, count, offset=HEADER.size)
+    raise UserError(f"data {path}: damaged or truncated; prepare the data again")
+
+
+def _require_ids_in_vocabulary(path: str, dtype: np.dtype, vocabulary_size: int) -> None:
+    ids = np.memmap(path, mode="r", dtype=dtype)
+    for start in range(0, ids.size, IDS_AT_A_TIME):
+        chunk = ids[start : start + IDS_AT_A_TIME]
+        lowest, highest = int(chunk.min()), int(chunk.max())
+        if lowest < 0 or highest >= vocabulary_size:
+            wrong = lowest if lowest < 0 else highest
+            raise UserError(
+                f"data {path}: holds id {wrong}, but dict.txt ends at {vocabulary_size - 1}; the dictionary is not the one that it was prepared with"
+            )

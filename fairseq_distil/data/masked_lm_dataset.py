@@ -1,0 +1,97 @@
+"""A fairseq dataset that masks when it collates."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from fairseq.data import FairseqDataset
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fairseq_distil.losses import TokenPositions
+
+from .masking import MaskingScheme
+
+
+class MaskedLMDataset(FairseqDataset):
+    """Blocks of tokens with masks that change with the epoch.
+
+    Without a call to :meth:`set_epoch`, as for validation, the masks stay those of epoch 1.
+
+    Args:
+        blocks: items are token ids ``(length,)``
+        sizes: tokens of each item
+        scheme: how to mask
+        shuffle_seed: order of items of equal length; batches hold items of similar length
+    """
+
+    can_reuse_epoch_itr_across_epochs = True  # only masks change, sizes do not
+
+    def __init__(self, blocks: FairseqDataset, scheme: MaskingScheme, shuffle_seed: int) -> None:
+        super().__init__()
+        self.blocks = blocks
+        self.sizes: NDArray[np.int64] = np.asarray(blocks.sizes)
+        self.scheme = scheme
+        self.shuffle_seed = shuffle_seed
+        self.epoch = 1
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __getitem__(self, index: int) -> tuple[int, Tensor]:
+        return index, self.blocks[index]
+
+    def num_tokens(self, index: int) -> int:
+        return self.sizes[index]
+
+    def num_tokens_vec(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self.sizes[indices]
+
+    def size(self, index: int) -> int:
+        return self.sizes[index]
+
+    def ordered_indices(self) -> NDArray[np.int64]:
+        """By length; items of equal length in an order drawn from the seed."""
+        shuffled = np.random.default_rng(self.shuffle_seed).permutation(len(self))
+        return np.lexsort([shuffled, self.sizes])
+
+    def set_epoch(self, epoch: int) -> None:
+        super().set_epoch(epoch)
+        self.epoch = epoch
+
+    @property
+    def supports_prefetch(self) -> bool:
+        return getattr(self.blocks, "supports_prefetch", False)
+
+    def prefetch(self, indices: list[int]) -> None:
+        self.blocks.prefetch(indices)
+
+    def collater(self, samples: list[tuple[int, Tensor]]) -> dict[str, Any]:
+        """Pad and mask a batch.
+
+        Returns:
+            What fairseq's masked-LM criterion reads: ``net_input`` with ``src_tokens`` ``(batch, length)``,
+            ``src_lengths`` ``(batch,)`` and ``has_padding``; ``target`` ``(batch, length)``; and the counts. Besides,
+            ``positions``, the :class:`TokenPositions`, found here so that the model's device need not be asked.
+        """
+        if not samples:
+            return {}
+        ids = np.fromiter((index for index, _ in samples), np.int64, len(samples))
+        lengths = self.sizes[ids]
+        padding_index = self.scheme.padding_index
+        tokens = torch.nn.utils.rnn.pad_sequence(
+            [block for _, block in samples], batch_first=True, padding_value=padding_index
+        )
+        inputs, targets = map(torch.from_numpy, self.scheme.apply(tokens.numpy(), ids, self.epoch))
+        return {
+            "id": torch.from_numpy(ids),
+            "nsentences": len(samples),
+            "ntokens": int(lengths.sum()),
+            "net_input": {
+                "src_tokens": inputs,
+                "src_lengths": torch.from_numpy(lengths.astype(np.int64)),
+                "has_padding": bool(lengths.min() < lengths.max()),
+            },
+            "target": targets,
+            "positions": TokenPositions.of(inputs, targets, padding_index)._asdict(),
+        }

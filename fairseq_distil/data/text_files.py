@@ -1,0 +1,71 @@
+"""Reading corpora: plain, gzip or xz text, one passage a line, blank lines between documents."""
+
+import gzip
+import lzma
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from fairseq_distil.errors import UserError
+
+BYTE_ORDER_MARK = "\ufeff"
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """The lines of a text file (``.gz`` and ``.xz`` are decompressed), without white space at their ends.
+
+    Raises:
+        UserError: the file is missing, not a regular file, corrupt, or holds a line that is not UTF-8 text
+    """
+    require_text_file(path)
+    try:
+        with _open(path) as file:
+            for number, line in enumerate(file, start=1):
+                yield _decode(line, path, number)
+    except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
+        raise UserError(f"{path}: corrupt {path.suffix} file ({error}); fetch or compress it again") from None
+
+
+def require_text_file(path: Path) -> None:
+    """Raise a UserError unless this is a file that can be read more than once."""
+    if not path.is_file():
+        problem = "not a regular file, and it has to be read several times" if path.exists() else "not found"
+        raise UserError(f"{path}: {problem}; give a text file, plain, .gz or .xz")
+
+
+def read_documents(paths: Iterable[Path]) -> Iterator[str]:
+    """The text lines of all files; after the last line of each document one empty string.
+
+    Documents end at blank lines, however many, and at the end of a file.
+    """
+    for path in paths:
+        inside_document = False
+        for line in read_lines(path):
+            if line or inside_document:
+                yield line
+            inside_document = bool(line)
+        if inside_document:
+            yield ""
+
+
+def _open(path: Path) -> BinaryIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rb")
+    if path.suffix == ".xz":
+        return lzma.open(path, "rb")
+    return path.open("rb")
+
+
+def _decode(line: bytes, path: Path, number: int) -> str:
+    if b"\0" in line:
+        raise UserError(f"{path}, line {number}: holds a NUL byte; expected text in UTF-8 (is it UTF-16, or binary?)")
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        byte = line[error.start]
+        raise UserError(
+            f"{path}, line {number}: byte 0x{byte:02x} at column {error.start + 1} is not valid UTF-8; "
+            "convert the file to UTF-8"
+        ) from None
+    return (text.removeprefix(BYTE_ORDER_MARK) if number == 1 else text).strip()

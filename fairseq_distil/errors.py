@@ -1,0 +1,30 @@
+"""The one exception that is meant for the person at the keyboard, and how it is shown."""
+
+import sys
+from types import TracebackType
+
+from hydra.errors import CompactHydraException
+
+
+class UserError(ValueError, CompactHydraException):
+    """A wrong setting or file. The message names it, says what was found, what was expected, and what to do.
+
+    Hydra prints a ``CompactHydraException`` as its message alone; :func:`show_user_errors_in_one_line`
+    does the same for fairseq's argparse commands.
+    """
+
+
+def show_user_errors_in_one_line() -> None:
+    """Make the interpreter end on an uncaught :class:`UserError` with one line and no traceback."""
+    if getattr(sys.excepthook, "shows_user_errors", False):
+        return
+    previous_hook = sys.excepthook
+
+    def hook(error_type: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        if issubclass(error_type, UserError):
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            previous_hook(error_type, error, traceback)
+
+    hook.shows_user_errors = True
+    sys.excepthook = hook

@@ -1,0 +1,85 @@
+"""Size, speed and masked-LM quality of several checkpoints, side by side."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from fairseq_distil.errors import UserError
+from fairseq_distil.hub_interface import DistilEncoderHubInterface, Filling
+from fairseq_distil.models import DistilEncoderModel
+
+from .latency import median_latencies
+from .masked_lm import MaskedLMResult, evaluate_masked_lm
+
+
+@dataclass(frozen=True)
+class ModelReport:
+    """What was measured of one model."""
+
+    name: str
+    layers: int
+    parameters: int
+    megabytes: float
+    """size of its weights in a file"""
+    latency: float
+    """median seconds for one sequence, on the CPU"""
+    masked_lm: MaskedLMResult
+    fillings: dict[str, list[Filling]]
+    """best fillings by masked sentence"""
+
+
+def compare(
+    checkpoints: dict[str, Path], data: Path, split: str, sentences: Sequence[str], batch_size: int = 32
+) -> list[ModelReport]:
+    """Evaluate checkpoints on one split of binarised data, with the same fixed masks for all.
+
+    Args:
+        checkpoints: path by name; the first is the reference of ``reference_agreement``
+        data: binarised data with the tokeniser's files
+        split: such as ``valid``
+        sentences: each with one ``<mask>``
+        batch_size: sequences
+
+    Raises:
+        UserError: a checkpoint is missing
+    """
+    interfaces = [_load(path, data) for path in checkpoints.values()]
+    models = [interface.model for interface in interfaces]
+    results = evaluate_masked_lm(models, _batches(interfaces[0], split, batch_size))
+    latencies = median_latencies(models, length=interfaces[0].task.cfg.tokens_per_sample)
+    return [
+        ModelReport(
+            name=name,
+            layers=interface.model.config.layers,
+            parameters=sum(parameter.numel() for parameter in interface.model.parameters()),
+            megabytes=_saved_megabytes(interface.model),
+            latency=latency,
+            masked_lm=result,
+            fillings={sentence: interface.fill_mask(sentence) for sentence in sentences},
+        )
+        for name, interface, result, latency in zip(checkpoints, interfaces, results, latencies, strict=True)
+    ]
+
+
+def _load(path: Path, data: Path) -> DistilEncoderHubInterface:
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint")
+    return DistilEncoderModel.from_pretrained(str(path.parent), path.name, str(data))
+
+
+def _batches(interface: DistilEncoderHubInterface, split: str, batch_size: int) -> tqdm:
+    interface.task.load_dataset(split)
+    iterator = interface.task.get_batch_iterator(interface.task.dataset(split), max_sentences=batch_size)
+    batches = iterator.next_epoch_itr(shuffle=False, set_dataset_epoch=False)
+    return tqdm(batches, total=len(batches), desc=f"masked LM on {split}", unit=" batches")
+
+
+def _saved_megabytes(model: nn.Module) -> float:
+    buffer = io.BytesIO()
+    torch.save(model.state_dict(), buffer)
+    return buffer.tell() / 1e6

@@ -1,0 +1,78 @@
+"""Tables of a comparison, for people (Markdown) and for programs (JSON)."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from .comparison import ModelReport
+
+
+def markdown(reports: Sequence[ModelReport]) -> str:
+    """The reports as Markdown: a table of the models, and one of fillings where there are any."""
+    reference = reports[0]
+    header = [
+        "model",
+        "layers",
+        "parameters",
+        "size (MB)",
+        "latency (ms)",
+        "speed-up",
+        "MLM perplexity",
+        "MLM accuracy",
+        f"agreement with {reference.name}",
+    ]
+    rows = [
+        [
+            report.name,
+            str(report.layers),
+            f"{report.parameters:,}",
+            f"{report.megabytes:.1f}",
+            f"{1000 * report.latency:.2f}",
+            f"{reference.latency / report.latency:.2f}x",
+            f"{report.masked_lm.perplexity:.2f}",
+            f"{report.masked_lm.accuracy:.1%}",
+            f"{report.masked_lm.reference_agreement:.1%}",
+        ]
+        for report in reports
+    ]
+    tables = [_table(header, rows)]
+    for sentence in reference.fillings:
+        columns = [[f"{f.token} {f.probability:.0%}" for f in report.fillings[sentence]] for report in reports]
+        fillings = [list(row) for row in zip(*columns, strict=True)]
+        tables.append(f"{sentence}\n\n" + _table([report.name for report in reports], fillings))
+    return "\n\n".join(tables)
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in [header, *rows]]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def write_report(reports: Sequence[ModelReport], directory: Path) -> None:
+    """Write ``report.md`` and ``report.json`` to ``directory``, each whole or not at all."""
+    directory.mkdir(parents=True, exist_ok=True)
+    contents = {
+        "report.md": markdown(reports) + "\n",
+        "report.json": json.dumps([_as_dictionary(report) for report in reports], indent=2, ensure_ascii=False) + "\n",
+    }
+    for name, content in contents.items():
+        partial = directory / f".{name}.partial"
+        partial.write_text(content, encoding="utf-8")
+        os.replace(partial, directory / name)
+
+
+def _as_dictionary(report: ModelReport) -> dict:
+    return {
+        **dataclasses.asdict(report),
+        "masked_lm": report.masked_lm._asdict(),
+        "fillings": {
+            sentence: [filling._asdict() for filling in fillings] for sentence, fillings in report.fillings.items()
+        },
+    }

@@ -1,0 +1,21 @@
+"""The terms of the distillation objective as pure tensor functions. Nothing in this room imports fairseq.
+
+Every loss is a sum over rows (tokens); the criterion divides.
+"""
+
+from .cosine import cosine_distance
+from .populations import TokenPositions
+from .soft_target import soft_target_loss
+from .vocabulary import VocabularyLoss, VocabularyProjection, reference_vocabulary_loss, vocabulary_loss
+from .vocabulary_tile import TermScales
+
+__all__ = [
+    "TermScales",
+    "TokenPositions",
+    "VocabularyLoss",
+    "VocabularyProjection",
+    "cosine_distance",
+    "reference_vocabulary_loss",
+    "soft_target_loss",
+    "vocabulary_loss",
+]

@@ -1,0 +1,155 @@
+"""The terms over the vocabulary, soft targets and masked-LM cross-entropy, in one pass over chunks of rows.
+
+A logit-sized tensor of BERT-base is 4 bytes x tokens x 30,522, and the plain formula holds several. Here the
+student's logits serve both terms, a chunk of rows at a time, and the gradients are formed on the spot, so that
+memory does not grow with tokens times vocabulary.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .soft_target import soft_target_loss
+from .vocabulary_tile import TermScales, tile_loss
+
+TILE_BYTES = 64 * 2**20
+
+
+class VocabularyProjection(NamedTuple):
+    """What is projected on the vocabulary."""
+
+    features: Tensor
+    """``(rows, width)``"""
+    weight: Tensor
+    """``(vocab, width)``"""
+    bias: Tensor
+    """``(vocab,)``"""
+
+    def logits(self, rows: slice = slice(None)) -> Tensor:
+        """``features[rows] @ weight.T + bias``: ``(rows, vocab)``."""
+        return F.linear(self.features[rows], self.weight, self.bias)
+
+    def to(self, dtype: torch.dtype) -> "VocabularyProjection":
+        """The same in another floating-point type."""
+        return VocabularyProjection(*(tensor.to(dtype) for tensor in self))
+
+
+class VocabularyLoss(NamedTuple):
+    """Float32 scalars; only ``total`` has a gradient."""
+
+    total: Tensor
+    """``soft_target_scale * soft_target + mlm_scale * mlm``"""
+    soft_target: Tensor
+    """sum over all rows of ``T^2 KL(teacher || student)``; zero without a teacher"""
+    mlm: Tensor
+    """sum over the masked rows of the cross-entropy, in nats"""
+    mlm_correct: Tensor
+    """masked rows where the student's first choice is the target"""
+    teacher_agreement: Tensor
+    """masked rows where the student's first choice is the teacher's; zero without a teacher"""
+
+
+def reference_vocabulary_loss(
+    student: VocabularyProjection,
+    teacher: VocabularyProjection | None,
+    targets: Tensor,
+    scales: TermScales,
+) -> VocabularyLoss:
+    """The plain formula: what :func:`vocabulary_loss` means and is tested against. Same arguments."""
+    student_logits = student.logits().float()
+    masked_logits = student_logits[: targets.numel()]
+    soft_target = agreement = student_logits.new_zeros(())
+    if teacher is not None:
+        teacher_logits = teacher.logits().float()
+        soft_target = soft_target_loss(student_logits, teacher_logits, scales.temperature)
+        agreement = masked_logits.argmax(-1).eq(teacher_logits[: targets.numel()].argmax(-1)).sum().float()
+    mlm = F.cross_entropy(masked_logits, targets, reduction="sum")
+    correct = masked_logits.argmax(-1).eq(targets).sum().float()
+    total = scales.soft_target * soft_target + scales.mlm * mlm
+    return VocabularyLoss(total, soft_target.detach(), mlm.detach(), correct, agreement)
+
+
+def vocabulary_loss(
+    student: VocabularyProjection,
+    teacher: VocabularyProjection | None,
+    targets: Tensor,
+    scales: TermScales,
+    tile_bytes: int = TILE_BYTES,
+) -> VocabularyLoss:
+    """Soft-target and masked-LM loss of rows, the first ``len(targets)`` of which are the masked ones.
+
+    Under autocast the products run in its type; softmax, losses and sums of weight gradients are float32.
+
+    Args:
+        student: features ``(rows, width)`` and the vocabulary projection
+        teacher: the same rows of the teacher, of any width, constants; None where no term needs a teacher
+        targets: original ids of the masked rows ``(masked rows,)``
+        scales: temperature, and the factor of each term in ``total``
+        tile_bytes: memory of one float32 tile of logits; sets the rows of a chunk
+    """
+    device_type = student.features.device.type
+    autocast = torch.is_autocast_enabled(device_type)
+    dtype = torch.get_autocast_dtype(device_type) if autocast else student.features.dtype
+    chunk_rows = max(1, tile_bytes // (4 * student.weight.size(0)))
+    needs_gradient = torch.is_grad_enabled()
+    return VocabularyLoss(
+        *_ChunkedVocabularyLoss.apply(*student, teacher, targets, scales, dtype, chunk_rows, needs_gradient)
+    )
+
+
+class _ChunkedVocabularyLoss(torch.autograd.Function):
+    """Forms the gradients of ``total`` in the forward, so that no logits are kept for the backward."""
+
+    @staticmethod
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        teacher: VocabularyProjection | None,
+        targets: Tensor,
+        scales: TermScales,
+        dtype: torch.dtype,
+        chunk_rows: int,
+        needs_gradient: bool,
+    ) -> tuple[Tensor, ...]:
+        gradients = [torch.zeros_like(tensor) for tensor in (features, weight, bias)] if needs_gradient else None
+        sums = torch.zeros(4, device=features.device)
+        with torch.autocast(features.device.type, enabled=False):
+            student = VocabularyProjection(features, weight, bias).to(dtype)
+            teacher = None if teacher is None else teacher.to(dtype)
+            for start in range(0, features.size(0), chunk_rows):
+                rows = slice(start, start + chunk_rows)
+                tile_sums, logits_gradient = tile_loss(
+                    student.logits(rows).float(),
+                    None if teacher is None else teacher.logits(rows).float(),
+                    targets[rows],
+                    scales,
+                    needs_gradient,
+                )
+                sums += tile_sums
+                if logits_gradient is not None:
+                    _accumulate(gradients, logits_gradient, student, rows)
+        if gradients is not None:
+            ctx.save_for_backward(*gradients)
+        soft_target, mlm, correct, agreement = sums.unbind()
+        ctx.mark_non_differentiable(soft_target, mlm, correct, agreement)
+        return scales.soft_target * soft_target + scales.mlm * mlm, soft_target, mlm, correct, agreement
+
+    @staticmethod
+    def backward(
+        ctx: torch.autograd.function.FunctionCtx, total_gradient: Tensor, *_: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        gradients = (gradient * total_gradient for gradient in ctx.saved_tensors)
+        # teacher, targets, scales, dtype, chunk_rows and needs_gradient have none
+        return *gradients, None, None, None, None, None, None
+
+
+def _accumulate(gradients: list[Tensor], logits_gradient: Tensor, student: VocabularyProjection, rows: slice) -> None:
+    features_gradient, weight_gradient, bias_gradient = gradients
+    bias_gradient += logits_gradient.sum(0)
+    logits_gradient = logits_gradient.to(student.weight.dtype)
+    features_gradient[rows] = logits_gradient @ student.weight
+    weight_gradient += logits_gradient.T @ student.features[rows]

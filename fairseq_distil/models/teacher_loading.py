@@ -1,0 +1,73 @@
+"""A teacher from a checkpoint of this plugin."""
+
+import os
+import pickle
+from typing import Any, Dict, List, Optional
+
+from fairseq import checkpoint_utils
+from fairseq.data import Dictionary
+from omegaconf import OmegaConf
+
+from fairseq_distil.data.dictionary_check import require_same_symbols, symbols_beside
+from fairseq_distil.errors import UserError
+
+from .distil_encoder import DistilEncoderConfig, DistilEncoderModel, encoder_config
+
+ENCODER_NAMES = ("distil_encoder", "teacher_student", "distilbert")
+
+
+def load_teacher(path: str, dictionary: Dictionary) -> DistilEncoderModel:
+    """Build the encoder that the checkpoint at ``path`` holds.
+
+    Args:
+        path: checkpoint of a ``distil_encoder``, or of a ``teacher_student``, whose student then is the teacher
+        dictionary: the data's; it must be the teacher's
+
+    Raises:
+        UserError: the file is missing, damaged or unsafe, holds another kind of model, or the dictionaries differ
+    """
+    state = _read_checkpoint(path)
+    cfg = _model_config(state, path)
+    symbols = (state.get("task_state") or {}).get("dictionary_symbols") or symbols_beside(path)
+    _require_dictionary(path, state["model"], symbols, dictionary)
+    teacher = DistilEncoderModel(encoder_config(cfg, dictionary))
+    try:
+        teacher.load_state_dict(state["model"], strict=True)
+    except RuntimeError as error:
+        raise UserError(f"teacher {path}: its weights do not fit its own configuration: {error}") from error
+    return teacher
+
+
+def _read_checkpoint(path: str) -> Dict[str, Any]:
+    if not os.path.isfile(path):
+        raise UserError(f"teacher {path}: no such file; give --teacher (model.teacher) the path of a checkpoint")
+    try:
+        state = checkpoint_utils.load_checkpoint_to_cpu(path)
+    except (RuntimeError, OSError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"teacher {path}: not a checkpoint that can be loaded safely, or damaged: {reason}") from error
+    if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
+        raise UserError(f"teacher {path}: not a fairseq checkpoint: it has no model")
+    return state
+
+
+def _model_config(state: Dict[str, Any], path: str) -> DistilEncoderConfig:
+    cfg = (state.get("cfg") or {}).get("model") or {}
+    name = cfg.get("_name") or "unknown"
+    if not name.startswith(ENCODER_NAMES):
+        raise UserError(f"teacher {path}: holds a model of kind {name}, expected a distil_encoder")
+    known = {key: cfg[key] for key in DistilEncoderConfig.__dataclass_fields__ if key in cfg}
+    return OmegaConf.merge(OmegaConf.structured(DistilEncoderConfig), known)
+
+
+def _require_dictionary(
+    path: str, weights: Dict[str, Any], symbols: Optional[List[str]], dictionary: Dictionary
+) -> None:
+    if symbols is not None:
+        require_same_symbols(f"teacher {path}", symbols, "the data's dict.txt", dictionary.symbols)
+    rows = weights["encoder.embeddings.word_embeddings.weight"].size(0)
+    if rows != len(dictionary):
+        raise UserError(
+            f"teacher {path}: its vocabulary has {rows:,} symbols, the data's dictionary {len(dictionary):,} "
+            "(specials included); prepare the data with the teacher's tokeniser"
+        )

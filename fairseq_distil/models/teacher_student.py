@@ -1,0 +1,132 @@
+"""A student encoder beside its frozen teacher, registered as ``teacher_student``."""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Optional
+
+import torch
+from fairseq.dataclass import ChoiceEnum
+from fairseq.models import register_model
+from fairseq.tasks import FairseqTask
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from fairseq_distil.errors import UserError
+from fairseq_distil.modules import EncoderConfig, parse_layer_map, select_layers
+
+from .distil_encoder import DistilEncoderConfig, DistilEncoderModel, encoder_config, encoder_sizes
+from .teacher_loading import load_teacher
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class TeacherStudentConfig(DistilEncoderConfig):
+    """The student's sizes; those that are left out are the teacher's, with half of its layers."""
+
+    teacher: Optional[str] = field(
+        default=None, metadata={"help": "checkpoint of the teacher, a distil_encoder; it is frozen and never saved"}
+    )
+    student_init: ChoiceEnum(["teacher", "random"]) = field(
+        default="teacher", metadata={"help": "where the student's first weights come from"}
+    )
+    teacher_layer_map: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "teacher layer that each student layer starts from, counted from 0, separated by commas "
+            "(default: evenly spaced, with the first and the last; 0,2,4,7,9,11 for 12 -> 6)"
+        },
+    )
+
+
+@register_model("teacher_student", dataclass=TeacherStudentConfig)
+class TeacherStudentModel(DistilEncoderModel):
+    """The student, which is what trains and is saved, with the teacher at hand.
+
+    The teacher is deliberately not a submodule: it is in neither the state dict nor the parameters, so that the
+    checkpoint, the optimiser, the parameter counts and distributed training hold the student alone. It follows the
+    student from device to device.
+    """
+
+    def __init__(self, student_config: EncoderConfig, teacher: DistilEncoderModel) -> None:
+        super().__init__(student_config)
+        self._teacher_outside_of_modules = (teacher.requires_grad_(False).eval(),)
+
+    @property
+    def teacher(self) -> DistilEncoderModel:
+        """The frozen teacher, always in evaluation mode."""
+        return self._teacher_outside_of_modules[0]
+
+    @classmethod
+    def build_model(cls, cfg: TeacherStudentConfig, task: FairseqTask) -> "TeacherStudentModel":
+        """Load the teacher, then build and initialise the student.
+
+        Raises:
+            UserError: no usable teacher, or one with another dictionary; settings that do not fit the teacher
+        """
+        if not cfg.teacher:
+            raise UserError("teacher_student needs --teacher (model.teacher): the checkpoint of a distil_encoder")
+        if cfg.student_init == "random" and cfg.teacher_layer_map:
+            raise UserError("--teacher-layer-map is of no use with --student-init random; leave one of them out")
+        teacher = load_teacher(cfg.teacher, task.source_dictionary)
+        model = cls(encoder_config(_with_teacher_sizes(cfg, teacher.config), task.source_dictionary), teacher)
+        if cfg.student_init == "teacher":
+            model.start_from_teacher(cfg.teacher_layer_map)
+        _log_sizes(model, cfg.teacher)
+        return model
+
+    def start_from_teacher(self, layer_map: Optional[str]) -> None:
+        """Copy the teacher's embeddings, masked-LM head, and the layers that ``layer_map`` names (None: the default).
+
+        Raises:
+            UserError: the sizes differ, or the map does not fit
+        """
+        teacher_config = self.teacher.config
+        for name, student_size in encoder_sizes(self.config).items():
+            teacher_size = encoder_sizes(teacher_config)[name]
+            if name != "encoder_layers" and student_size != teacher_size:
+                raise UserError(
+                    f"the student cannot start from the teacher: {name} is {student_size} for the student and "
+                    f"{teacher_size} for the teacher; make them equal or use --student-init random"
+                )
+        try:
+            layers = parse_layer_map(layer_map, teacher_config.layers, self.config.layers)
+        except ValueError as error:
+            raise UserError(f"--teacher-layer-map (model.teacher_layer_map): {error}") from error
+        logger.info("student layers start from the teacher's layers %s", layers)
+        self.load_state_dict(select_layers(self.teacher.state_dict(), layers), strict=True)
+
+    @torch.inference_mode()
+    def teacher_hidden(self, net_input: Dict[str, Any]) -> Tensor:
+        """The teacher's last hidden states ``(batch, length, width)`` for the student's input."""
+        return self.teacher(**net_input, features_only=True)[0]
+
+    def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> "TeacherStudentModel":
+        self.teacher._apply(function, recurse)
+        return super()._apply(function, recurse)
+
+
+def _with_teacher_sizes(cfg: TeacherStudentConfig, teacher_config: EncoderConfig) -> TeacherStudentConfig:
+    """Half of the teacher's layers, and its other sizes, wherever ``cfg`` leaves a size out."""
+    sizes = encoder_sizes(teacher_config)
+    sizes["encoder_layers"] = max(1, teacher_config.layers // 2)
+    if cfg.encoder_embed_dim not in (None, teacher_config.width):
+        del sizes["encoder_ffn_embed_dim"]
+    missing = {name: size for name, size in sizes.items() if cfg[name] is None}
+    return OmegaConf.merge(cfg, missing)
+
+
+def _log_sizes(model: TeacherStudentModel, path: str) -> None:
+    count = {
+        name: sum(parameter.numel() for parameter in encoder.parameters())
+        for name, encoder in (("teacher", model.teacher), ("student", model))
+    }
+    logger.info(
+        "teacher %s: %d layers, %s parameters, frozen; student: %d layers, %s parameters (%.0f%%)",
+        path,
+        model.teacher.config.layers,
+        f"{count['teacher']:,}",
+        model.config.layers,
+        f"{count['student']:,}",
+        100 * count["student"] / count["teacher"],
+    )

@@ -1,0 +1,24 @@
+"""Pure torch building blocks of a BERT-style encoder. Nothing in this room imports fairseq."""
+
+from .attention import SelfAttention
+from .embeddings import TransformerEmbeddings
+from .encoder import TransformerEncoder
+from .encoder_config import ACTIVATIONS, EncoderConfig
+from .encoder_layer import EncoderLayer
+from .initialization import initialize_bert_parameters
+from .layer_map import default_layer_map, parse_layer_map, select_layers
+from .masked_lm_head import MaskedLMHead
+
+__all__ = [
+    "ACTIVATIONS",
+    "EncoderConfig",
+    "EncoderLayer",
+    "MaskedLMHead",
+    "SelfAttention",
+    "TransformerEmbeddings",
+    "TransformerEncoder",
+    "default_layer_map",
+    "initialize_bert_parameters",
+    "parse_layer_map",
+    "select_layers",
+]

@@ -1,0 +1,52 @@
+"""Multi-head self-attention, batch first."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from .encoder_config import EncoderConfig
+
+# cuDNN's attention can give NaN gradients on Hopper when it gets an explicit mask (pytorch issue 196678).
+BACKENDS_SAFE_WITH_MASK = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+
+
+class SelfAttention(nn.Module):
+    """Scaled dot-product self-attention (Vaswani et al., 2017) with one product for queries, keys and values."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.attention_heads = config.attention_heads
+        self.attention_dropout = config.attention_dropout
+        self.query_key_value = nn.Linear(config.width, 3 * config.width)
+        self.output = nn.Linear(config.width, config.width)
+
+    def forward(self, hidden: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Mix the hidden states ``(batch, length, width)`` of each sequence.
+
+        Args:
+            hidden: ``(batch, length, width)``
+            attention_mask: boolean ``(batch, 1, 1, length)``, true where a key may be attended to; None: everywhere
+
+        Returns:
+            ``(batch, length, width)``
+        """
+        batch, length, width = hidden.shape
+        heads = self.query_key_value(hidden).view(batch, length, 3, self.attention_heads, -1)
+        query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
+        with _safe_backends(attention_mask):
+            context = F.scaled_dot_product_attention(
+                query,
+                key,
+                value,
+                attn_mask=attention_mask,
+                dropout_p=self.attention_dropout if self.training else 0.0,
+            )
+        return self.output(context.transpose(1, 2).reshape(batch, length, width))
+
+
+def _safe_backends(attention_mask: Tensor | None) -> AbstractContextManager:
+    if attention_mask is None or not attention_mask.is_cuda:
+        return nullcontext()
+    return sdpa_kernel(BACKENDS_SAFE_WITH_MASK)

@@ -1,0 +1,229 @@
+"""Masked language modelling with dynamic masking, registered as ``distil_masked_lm``."""
+
+import logging
+import os
+from dataclasses import dataclass, field
+from typing import Any, Dict, Optional
+
+import numpy as np
+import torch
+from fairseq import utils
+from fairseq.data import Dictionary, FairseqDataset, PrependTokenDataset, data_utils
+from fairseq.data.shorten_dataset import maybe_shorten_dataset
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.models import BaseFairseqModel
+from fairseq.tasks import register_task
+from fairseq.tasks.language_modeling import SAMPLE_BREAK_MODE_CHOICES, SHORTEN_METHOD_CHOICES
+from fairseq.tasks.masked_lm import MaskedLMTask
+from omegaconf import II, MISSING, OmegaConf, open_dict
+
+from fairseq_distil.data.binarized_check import require_whole_split
+from fairseq_distil.data.dictionary_check import MASK_SYMBOL, require_same_symbols
+from fairseq_distil.data.masked_lm_dataset import MaskedLMDataset
+from fairseq_distil.data.masking import MaskingScheme, smoothed_weights
+from fairseq_distil.data.token_blocks import load_token_blocks
+from fairseq_distil.data.tokenizers import load_tokenizer
+from fairseq_distil.errors import UserError
+from fairseq_distil.models import DistilEncoderModel
+from fairseq_distil.models.distil_encoder import encoder_sizes
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class DistilMaskedLMConfig(FairseqDataclass):
+    data: str = field(
+        default=MISSING,
+        metadata={"help": "binarised data: a directory, or several separated by colons, one an epoch in turn"},
+    )
+    sample_break_mode: SAMPLE_BREAK_MODE_CHOICES = field(
+        default="none",
+        metadata={
+            "help": "how text is cut into samples: none (full blocks), complete (whole lines), complete_doc (whole "
+            "lines of one document), eos (one line)"
+        },
+    )
+    tokens_per_sample: int = field(default=512, metadata={"help": "tokens of a sample at most, specials included"})
+    mask_prob: float = field(default=0.15, metadata={"help": "fraction of the tokens that is selected for prediction"})
+    leave_unmasked_prob: float = field(
+        default=0.1, metadata={"help": "probability that a selected token stays as it is"}
+    )
+    random_token_prob: float = field(
+        default=0.1, metadata={"help": "probability that a selected token is replaced by a random one"}
+    )
+    mask_whole_words: bool = field(default=False, metadata={"help": "select whole words instead of single tokens"})
+    mask_frequency_smoothing: float = field(
+        default=0.0,
+        metadata={"help": "odds of selecting a token are its count to minus this power; 0: equal; DistilBERT: 0.7"},
+    )
+    shorten_method: SHORTEN_METHOD_CHOICES = field(
+        default="none", metadata={"help": "shorten lines that are longer than a sample"}
+    )
+    shorten_data_split_list: str = field(
+        default="", metadata={"help": "splits to shorten, separated by commas (default: all)"}
+    )
+    autocast_dtype: ChoiceEnum(["none", "bfloat16", "float16"]) = field(
+        default="none",
+        metadata={"help": "type of matrix products; weights stay float32. float16 needs --amp, which scales the loss"},
+    )
+    # fairseq would keep the data workers of the first epoch, and with them its masks. No option: it has no help.
+    reuse_dataloader: bool = False
+    seed: int = II("common.seed")
+    amp: bool = II("common.amp")
+
+
+@register_task("distil_masked_lm", dataclass=DistilMaskedLMConfig)
+class DistilMaskedLMTask(MaskedLMTask):
+    """Blocks of text with masks drawn anew each epoch, for the whole batch at once; no next-sentence prediction."""
+
+    def __init__(self, cfg: DistilMaskedLMConfig, dictionary: Dictionary) -> None:
+        _require_valid(cfg)
+        super().__init__(cfg, dictionary)
+        self.state.merge_state_dict({"dictionary_symbols": list(dictionary.symbols)})
+
+    @classmethod
+    def load_dict(cls, cfg: DistilMaskedLMConfig) -> Dictionary:
+        """Read ``dict.txt`` of the first data directory.
+
+        Raises:
+            UserError: it is missing or not a fairseq dictionary
+        """
+        path = os.path.join(utils.split_paths(cfg.data)[0], "dict.txt")
+        if not os.path.isfile(path):
+            raise UserError(f"data {path}: no such file; prepare the data first, see scripts/prepare_data.py")
+        try:
+            return super().load_dict(cfg)
+        except (RuntimeError, ValueError) as error:
+            raise UserError(f"data {path}: not a fairseq dictionary: {str(error).splitlines()[0]}") from error
+
+    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
+        """Take over what a checkpoint says of its task.
+
+        Raises:
+            UserError: the checkpoint was trained with another dictionary
+        """
+        symbols = state_dict.get("dictionary_symbols", self.dictionary.symbols)
+        require_same_symbols("the checkpoint", symbols, "the data's dict.txt", self.dictionary.symbols)
+        super().load_state_dict(state_dict)
+
+    def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **_: Any) -> None:
+        """Load a split; training data in several directories come one an epoch, in turn.
+
+        Raises:
+            UserError: the data are missing, damaged, or of another dictionary
+        """
+        paths = utils.split_paths(self.cfg.data)
+        path = os.path.join(paths[(epoch - 1) % len(paths)], split)
+        require_whole_split(path, self.dictionary.index(MASK_SYMBOL))
+        blocks = load_token_blocks(path, split, self.cfg, self.dictionary, combine)
+        self.datasets[split] = MaskedLMDataset(blocks, self._masking_scheme(), self.cfg.seed)
+
+    def _load_dataset_split(self, split: str, epoch: int, combine: bool) -> FairseqDataset:
+        """Blocks of a split, each beginning with ``<s>``.
+
+        fairseq's own way fails on ``eos`` with numpy 2; there the lines are the blocks as they are.
+        """
+        if str(self.cfg.sample_break_mode) != "eos":
+            return super()._load_dataset_split(split, epoch, combine)
+        paths = utils.split_paths(self.cfg.data)
+        lines = maybe_shorten_dataset(
+            data_utils.load_indexed_dataset(
+                os.path.join(paths[(epoch - 1) % len(paths)], split), self.dictionary, combine=combine
+            ),
+            split,
+            self.cfg.shorten_data_split_list,
+            self.cfg.shorten_method,
+            self.cfg.tokens_per_sample - 1,  # one less for <s>
+            self.cfg.seed,
+        )
+        return PrependTokenDataset(lines, self.dictionary.bos())
+
+    def _masking_scheme(self) -> MaskingScheme:
+        maskable = np.ones(len(self.dictionary), dtype=bool)
+        maskable[: self.dictionary.nspecial] = False
+        maskable[self.mask_idx] = False
+        smoothing = self.cfg.mask_frequency_smoothing
+        return MaskingScheme(
+            seed=self.cfg.seed,
+            mask_prob=self.cfg.mask_prob,
+            leave_unmasked_prob=self.cfg.leave_unmasked_prob,
+            random_token_prob=self.cfg.random_token_prob,
+            mask_index=self.mask_idx,
+            padding_index=self.dictionary.pad(),
+            maskable=maskable,
+            weights=smoothed_weights(np.array(self.dictionary.count), smoothing) if smoothing else None,
+            begins_word=self._begins_word() if self.cfg.mask_whole_words else None,
+        )
+
+    def _begins_word(self) -> np.ndarray:
+        tokenizer = load_tokenizer(utils.split_paths(self.cfg.data)[0])
+        return np.array([tokenizer.begins_word(symbol) for symbol in self.dictionary.symbols])
+
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
+        """Build the model; write the sizes that it worked out into ``cfg``, so that a checkpoint tells them.
+
+        Raises:
+            UserError: samples are longer than the model's positions
+        """
+        if from_checkpoint and "teacher" in cfg and not os.path.isfile(cfg.teacher or ""):
+            if cfg.teacher:
+                logger.warning("teacher %s: no such file; the student is loaded without it", cfg.teacher)
+            cfg = OmegaConf.merge(cfg, {"_name": "distil_encoder"})
+        model = super().build_model(cfg, from_checkpoint)
+        if isinstance(model, DistilEncoderModel):
+            with open_dict(cfg):
+                cfg.update(encoder_sizes(model.config))
+            if self.cfg.tokens_per_sample > model.max_positions():
+                raise UserError(
+                    f"--tokens-per-sample (task.tokens_per_sample) is {self.cfg.tokens_per_sample}, but the model has "
+                    f"{model.max_positions()} positions; lower it, or build the model with more --max-positions"
+                )
+        return model
+
+    def train_step(
+        self,
+        sample: Dict[str, Any],
+        model: BaseFairseqModel,
+        criterion: torch.nn.Module,
+        optimizer: Any,
+        update_num: int,
+        ignore_grad: bool = False,
+    ) -> Any:
+        """One forward, under autocast, and backward; see :meth:`fairseq.tasks.FairseqTask.train_step`."""
+        model.train()
+        model.set_num_updates(update_num)
+        with torch.autograd.profiler.record_function("forward"), self._autocast(sample):
+            loss, sample_size, logging_output = criterion(model, sample)
+        if ignore_grad:
+            loss *= 0
+        with torch.autograd.profiler.record_function("backward"):
+            optimizer.backward(loss)
+        return loss, sample_size, logging_output
+
+    def valid_step(self, sample: Dict[str, Any], model: BaseFairseqModel, criterion: torch.nn.Module) -> Any:
+        with self._autocast(sample):
+            return super().valid_step(sample, model, criterion)
+
+    def _autocast(self, sample: Dict[str, Any]) -> torch.autocast:
+        name = str(self.cfg.autocast_dtype)
+        dtype: Optional[torch.dtype] = None if name == "none" else getattr(torch, name)
+        return torch.autocast(sample["target"].device.type, dtype=dtype, enabled=dtype is not None)
+
+
+def _require_valid(cfg: DistilMaskedLMConfig) -> None:
+    if not 0 < cfg.mask_prob <= 1:
+        raise UserError(f"task.mask_prob is {cfg.mask_prob}, but must be a probability in (0, 1]")
+    for name in ("leave_unmasked_prob", "random_token_prob"):
+        if not 0 <= cfg[name] <= 1:
+            raise UserError(f"task.{name} is {cfg[name]}, but must be a probability in [0, 1]")
+    if cfg.leave_unmasked_prob + cfg.random_token_prob > 1:
+        raise UserError(
+            f"task.leave_unmasked_prob and task.random_token_prob add up to "
+            f"{cfg.leave_unmasked_prob + cfg.random_token_prob}, but are parts of one whole: at most 1"
+        )
+    if cfg.mask_frequency_smoothing < 0:
+        raise UserError(f"task.mask_frequency_smoothing is {cfg.mask_frequency_smoothing}, but must not be negative")
+    if cfg.tokens_per_sample < 3:
+        raise UserError(f"task.tokens_per_sample is {cfg.tokens_per_sample}, but a sample needs at least 3 tokens")
+    if str(cfg.autocast_dtype) == "float16" and not cfg.amp:
+        raise UserError("task.autocast_dtype float16 needs loss scaling: add --amp (common.amp), or use bfloat16")

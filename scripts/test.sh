@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Lint and tests, offline once scripts/setup.sh has installed everything (it is called first).
+#
+#   bash scripts/test.sh                        lint, then the fast tests
+#   bash scripts/test.sh --all                  the slow tests too
+#   bash scripts/test.sh [--all] PYTEST-OPTIONS such as: tests/losses -k temperature -x
+#
+# --all comes first; paths of tests are relative to the repository root.
+set -euo pipefail
+
+root="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
+cd "$root"
+bash scripts/setup.sh
+
+export HF_HUB_OFFLINE=1             # a test that wants a download fails at once, with or without a network
+export TOKENIZERS_PARALLELISM=false # the tests start processes, which tokenizers warns about
+export MPLBACKEND=Agg               # plots need no display
+export PATH="$root/.venv/bin:$PATH" # tests run fairseq-train and its kin as commands
+
+if [[ "${1:-}" == --all ]]; then
+    shift
+else
+    set -- -m "not slow" "$@"
+fi
+
+ruff check .
+ruff format --check .
+python -m pytest "$@"

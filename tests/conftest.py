@@ -1,0 +1,124 @@
+"""Tiny binarised data, and training runs set up from a configuration as fairseq-hydra-train does."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from fairseq import tasks
+from fairseq.criterions import FairseqCriterion
+from fairseq.data import Dictionary
+from fairseq.data.indexed_dataset import MMapIndexedDatasetBuilder
+from fairseq.dataclass.configs import FairseqConfig
+from fairseq.dataclass.initialize import add_defaults
+from fairseq.models import BaseFairseqModel
+from fairseq.tasks import FairseqTask
+from fairseq.trainer import Trainer
+from omegaconf import DictConfig, OmegaConf
+
+import fairseq_distil  # noqa: F401  registers the parts
+
+torch.set_num_threads(1)  # tiny tensors only lose by threads, much so on a busy machine
+
+SYMBOLS = [f"word{index}" for index in range(41)]
+TINY = {
+    "encoder_embed_dim": 12,
+    "encoder_attention_heads": 4,
+    "encoder_ffn_embed_dim": 20,
+    "max_positions": 19,
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+}
+MASKED_LM = {"_name": "masked_lm"}
+OPTIMIZATION = {"optimizer": {"_name": "adam"}, "lr_scheduler": {"_name": "fixed"}}
+
+
+class Run(NamedTuple):
+    """What fairseq's trainer is made from."""
+
+    cfg: DictConfig
+    task: FairseqTask
+    model: BaseFairseqModel
+    criterion: FairseqCriterion
+
+    def batch(self, split: str = "train", indices: list[int] | None = None) -> dict:
+        """The collated batch of some items of a split, or of all."""
+        if split not in self.task.datasets:
+            self.task.load_dataset(split)
+        dataset = self.task.datasets[split]
+        return dataset.collater([dataset[index] for index in (range(len(dataset)) if indices is None else indices)])
+
+    def save_checkpoint(self, path: Path) -> str:
+        """Write a checkpoint by fairseq's trainer."""
+        trainer = Trainer(self.cfg, self.task, self.model, self.criterion)
+        trainer.consolidate_optimizer()
+        trainer.save_checkpoint(str(path), {"epoch": 1})
+        return str(path)
+
+
+@pytest.fixture(scope="session")
+def random_lines() -> list[list[int]]:
+    """Lines of 0 to 11 symbol ids of ``SYMBOLS``; empty ones separate documents."""
+    generator = torch.Generator().manual_seed(5)
+    lengths = torch.randint(0, 12, (90,), generator=generator).tolist()
+    return [torch.randint(4, 4 + len(SYMBOLS), (length,), generator=generator).tolist() for length in lengths]
+
+
+@pytest.fixture(scope="session")
+def write_data() -> Callable[..., str]:
+    """Writes binarised data with fairseq's own builder; returns the directory."""
+
+    def write(directory: Path, splits: dict[str, list[list[int]]], symbols: list[str] = SYMBOLS) -> str:
+        directory.mkdir()
+        dictionary = Dictionary()
+        for index, symbol in enumerate(symbols):
+            dictionary.add_symbol(symbol, n=1 + index)
+        dictionary.save(str(directory / "dict.txt"))
+        for split, lines in splits.items():
+            builder = MMapIndexedDatasetBuilder(str(directory / f"{split}.bin"), dtype=np.uint16)
+            for line in lines:
+                builder.add_item(torch.tensor([*line, dictionary.eos()]))
+            builder.finalize(str(directory / f"{split}.idx"))
+        return str(directory)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def data(
+    write_data: Callable[..., str], random_lines: list[list[int]], tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """Directory of binarised data with the splits ``train`` and ``valid``."""
+    return write_data(
+        tmp_path_factory.mktemp("data") / "binarised", {"train": random_lines, "valid": random_lines[:30]}
+    )
+
+
+@pytest.fixture(scope="session")
+def setup_run(data: str) -> Callable[..., Run]:
+    """Sets up task, model and criterion from the settings of each; ``model`` and ``criterion`` need a ``_name``."""
+
+    def setup(model: dict, criterion: dict = MASKED_LM, **task: Any) -> Run:
+        torch.manual_seed(1)
+        task = {"_name": "distil_masked_lm", "data": data, "tokens_per_sample": 17} | task
+        settings = {"task": task, "model": model, "criterion": criterion, "common": {"cpu": True}, **OPTIMIZATION}
+        cfg = OmegaConf.merge(OmegaConf.structured(FairseqConfig), settings)
+        add_defaults(cfg)
+        fairseq_task = tasks.setup_task(cfg.task)
+        return Run(cfg, fairseq_task, fairseq_task.build_model(cfg.model), fairseq_task.build_criterion(cfg.criterion))
+
+    return setup
+
+
+@pytest.fixture(scope="session")
+def teacher_run(setup_run: Callable[..., Run]) -> Run:
+    """A tiny encoder of 3 layers, with fairseq's own ``masked_lm`` criterion."""
+    return setup_run({"_name": "distil_encoder", "encoder_layers": 3, **TINY})
+
+
+@pytest.fixture(scope="session")
+def teacher_path(teacher_run: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Its checkpoint."""
+    return teacher_run.save_checkpoint(tmp_path_factory.mktemp("teacher") / "teacher.pt")

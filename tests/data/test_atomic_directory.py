@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import pytest
+
+from fairseq_distil.data.atomic_directory import atomic_directory
+from fairseq_distil.errors import UserError
+
+
+def test_the_directory_appears_when_it_is_complete(tmp_path: Path) -> None:
+    output = tmp_path / "new" / "output"
+    with atomic_directory(output) as directory:
+        (directory / "file").write_text("content")
+        assert not output.exists()
+        assert directory.parent == output.parent and directory.name.startswith(".output.partial-")
+    assert [path.name for path in output.parent.iterdir()] == ["output"]
+    assert (output / "file").read_text() == "content"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_nothing_is_left_after_an_error(error: type[BaseException], tmp_path: Path) -> None:
+    with pytest.raises(error), atomic_directory(tmp_path / "output") as directory:
+        (directory / "file").write_text("content")
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_exists_is_never_replaced(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    output.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="output: exists already"), atomic_directory(output):
+        raise AssertionError("not reached")
+    output.unlink()
+    with pytest.raises(UserError, match="output: exists already"), atomic_directory(output):
+        output.mkdir()
+    assert list(output.iterdir()) == []

@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fairseq.data.indexed_dataset import MMapIndexedDatasetBuilder
+
+from fairseq_distil.data.binarized_check import require_whole_split
+from fairseq_distil.errors import UserError
+
+LINES = [[5, 6, 2], [7, 2], [8, 9, 10, 2]]
+
+
+def write(directory: Path, lines: list[list[int]], dtype: type[np.integer] = np.uint16) -> str:
+    builder = MMapIndexedDatasetBuilder(str(directory / "train.bin"), dtype=dtype)
+    for line in lines:
+        builder.add_item(torch.tensor(line))
+    builder.finalize(str(directory / "train.idx"))
+    return str(directory / "train")
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.int64])
+def test_whole_data_pass(tmp_path: Path, dtype: type[np.integer]) -> None:
+    require_whole_split(write(tmp_path, LINES, dtype), vocabulary_size=11)
+
+
+def test_id_beyond_the_dictionary(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"train.bin: holds id 10, but dict.txt ends at 9; the dictionary is not the one"):
+        require_whole_split(write(tmp_path, LINES), vocabulary_size=10)
+
+
+def test_negative_id(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"train.bin: holds id -3"):
+        require_whole_split(write(tmp_path, [[5, -3, 2]], np.int32), vocabulary_size=11)
+
+
+@pytest.mark.parametrize("suffix", [".bin", ".idx"])
+def test_missing_file(tmp_path: Path, suffix: str) -> None:
+    prefix = write(tmp_path, LINES)
+    Path(prefix + suffix).unlink()
+    with pytest.raises(UserError, match=f"data .*train{suffix}: no such file; prepare the data first"):
+        require_whole_split(prefix, vocabulary_size=11)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 10, 17])
+def test_truncated_data(tmp_path: Path, kept: int) -> None:
+    prefix = write(tmp_path, LINES)
+    Path(prefix + ".bin").write_bytes(Path(prefix + ".bin").read_bytes()[:kept])
+    with pytest.raises(UserError, match=rf"train.bin: {kept} bytes, but its index describes 18; truncated or of another"):
+        require_whole_split(prefix, vocabulary_size=11)
+
+
+def test_every_truncation_of_the_index_is_found(tmp_path: Path) -> None:
+    prefix = write(tmp_path, LINES)
+    whole = Path(prefix + ".idx").read_bytes()
+    for kept in range(len(whole)):
+        Path(prefix + ".idx").write_bytes(whole[:kept])
+        with pytest.raises(UserError, match="train.idx: damaged or truncated; prepare the data again"):
+            require_whole_split(prefix, vocabulary_size=11)
+
+
+def test_index_that_is_something_else(tmp_path: Path) -> None:
+    prefix = write(tmp_path, LINES)
+    Path(prefix + ".idx").write_text("no index at all, but long enough to have the bytes of its header\n")
+    with pytest.raises(UserError, match="train.idx: damaged or truncated"):
+        require_whole_split(prefix, vocabulary_size=11)
+
+
+def test_index_of_another_run(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    prefix, other = write(tmp_path, LINES), write(tmp_path / "other", LINES[:2])
+    Path(prefix + ".idx").write_bytes(Path(other + ".idx").read_bytes())
+    with pytest.raises(UserError, match=r"train.bin: 18 bytes, but its index describes 10; truncated or of another run"):
+        require_whole_split(prefix, vocabulary_size=11)
+
+
+def test_empty_data(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="train.bin: empty; prepare it from a text that has lines"):
+        require_whole_split(write(tmp_path, []), vocabulary_size=11)
+
+
+def test_ids_are_read_a_part_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fairseq_distil.data.binarized_check.IDS_AT_A_TIME", 2)
+    prefix = write(tmp_path, LINES)
+    require_whole_split(prefix, vocabulary_size=11)
+    with pytest.raises(UserError, match="holds id 10"):
+        require_whole_split(prefix, vocabulary_size=10)

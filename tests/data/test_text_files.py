@@ -1,0 +1,59 @@
+import gzip
+import lzma
+import os
+from pathlib import Path
+
+import pytest
+
+from fairseq_distil.data.text_files import read_documents, read_lines
+from fairseq_distil.errors import UserError
+
+TEXT = "\ufeff first line \r\n\r\n\u3000\nzwölf\n\nlast\u2028line"
+
+
+@pytest.mark.parametrize(("name", "compress"), [("a.txt", bytes), ("a.txt.gz", gzip.compress), ("a.xz", lzma.compress)])
+def test_lines_of_plain_and_compressed_files(name: str, compress, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(compress(TEXT.encode()))
+    assert list(read_lines(path)) == ["first line", "", "", "zwölf", "", "last\u2028line"]
+
+
+def test_documents_end_at_runs_of_blank_lines_and_at_ends_of_files(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.txt", tmp_path / "second.txt"
+    first.write_text("\n\na\nb\n \n\n\nc\n")
+    second.write_text("d\n\n\n")
+    assert list(read_documents([first, second])) == ["a", "b", "", "c", "", "d", ""]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", b"fine\nno\xff\n", "a.txt, line 2: byte 0xff at column 3 is not valid UTF-8"),
+        ("a.txt", b"cut \xe2\x82", "line 1: byte 0xe2 at column 5 is not valid UTF-8"),
+        ("a.txt", "é".encode("utf-16"), "line 1: holds a NUL byte; .*UTF-16"),
+        ("a.txt", b"a\n\0b\n", "line 2: holds a NUL byte"),
+        ("a.txt.gz", b"no gzip", "corrupt .gz file"),
+        ("a.txt.gz", gzip.compress(b"a\n" * 9999)[:-9], "corrupt .gz file"),
+        ("a.xz", b"no xz", "corrupt .xz file"),
+        ("a.xz", lzma.compress(b"a\n" * 9999)[:-9], "corrupt .xz file"),
+    ],
+)
+def test_what_is_no_text_is_named(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        list(read_lines(tmp_path / name))
+
+
+def test_damage_inside_a_gzip_file_is_named(tmp_path: Path) -> None:
+    content = bytearray(gzip.compress(os.urandom(5000).hex().encode()))
+    content[2000] ^= 0xFF
+    (tmp_path / "a.gz").write_bytes(content)
+    with pytest.raises(UserError, match="a.gz: corrupt .gz file"):
+        list(read_lines(tmp_path / "a.gz"))
+
+
+def test_missing_files_directories_and_pipes_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, message in [("gone", "not found"), (".", "not a regular file"), ("pipe", "not a regular file")]:
+        with pytest.raises(UserError, match=message):
+            list(read_lines(tmp_path / path))

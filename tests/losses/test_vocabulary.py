@@ -1,0 +1,170 @@
+"""The chunked loss against the plain formula, and both against numbers worked out by hand."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from fairseq_distil.losses import (
+    TermScales,
+    VocabularyLoss,
+    VocabularyProjection,
+    reference_vocabulary_loss,
+    vocabulary_loss,
+)
+
+VOCABULARY = 47
+ROW_BYTES = 4 * VOCABULARY
+PUBLISHED = TermScales(temperature=2.0, soft_target=5.0, mlm=2.0 / 0.15)
+
+
+def random_projection(rows: int, width: int, seed: int, dtype: torch.dtype = torch.float32) -> VocabularyProjection:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = ((rows, width), (VOCABULARY, width), (VOCABULARY,))
+    return VocabularyProjection(*(torch.randn(shape, generator=generator).to(dtype) for shape in shapes))
+
+
+def random_targets(masked_rows: int) -> Tensor:
+    return torch.randint(VOCABULARY, (masked_rows,), generator=torch.Generator().manual_seed(9))
+
+
+def with_gradients(function, student: VocabularyProjection, *arguments, **options) -> tuple[VocabularyLoss, list[Tensor]]:
+    leaves = VocabularyProjection(*(tensor.clone().requires_grad_() for tensor in student))
+    losses = function(leaves, *arguments, **options)
+    # Not 1, so that the gradient that arrives from outside is seen to count.
+    return losses, torch.autograd.grad(3 * losses.total, leaves)
+
+
+def assert_equal_losses(actual: tuple, expected: tuple, atol: float, rtol: float) -> None:
+    for name, value, reference in zip(VocabularyLoss._fields, actual[0], expected[0], strict=True):
+        torch.testing.assert_close(value, reference, atol=atol, rtol=rtol, msg=lambda text, name=name: f"{name}: {text}")
+    for name, value, reference in zip(VocabularyProjection._fields, actual[1], expected[1], strict=True):
+        torch.testing.assert_close(value, reference, atol=atol, rtol=rtol, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("tile_bytes", [1, ROW_BYTES, 2 * ROW_BYTES, 5 * ROW_BYTES + 3, 2**26])
+@pytest.mark.parametrize(
+    ("rows", "masked_rows", "width", "teacher_width"),
+    [(3, 1, 12, 12), (17, 3, 12, 13), (17, 0, 5, 12), (7, 7, 12, 12), (0, 0, 12, 12), (1, 1, 1, 7)],
+)
+def test_chunks_equal_the_plain_formula(
+    rows: int, masked_rows: int, width: int, teacher_width: int, tile_bytes: int
+) -> None:
+    student, teacher = random_projection(rows, width, seed=1), random_projection(rows, teacher_width, seed=2)
+    arguments = (student, teacher, random_targets(masked_rows), PUBLISHED)
+    assert_equal_losses(
+        with_gradients(vocabulary_loss, *arguments, tile_bytes=tile_bytes),
+        with_gradients(reference_vocabulary_loss, *arguments),
+        atol=1e-4,
+        rtol=1e-5,
+    )
+
+
+@pytest.mark.parametrize(
+    "scales",
+    [TermScales(1.0, 1.0, 1.0), TermScales(0.5, 0.0, 3.0), TermScales(8.0, 2.5, 0.0), TermScales(3.0, 0.0, 0.0)],
+    ids=str,
+)
+@pytest.mark.parametrize("has_teacher", [True, False])
+def test_temperatures_and_scales(scales: TermScales, has_teacher: bool) -> None:
+    student = random_projection(11, 12, seed=1)
+    teacher = random_projection(11, 12, seed=2) if has_teacher else None
+    arguments = (student, teacher, random_targets(5), scales)
+    assert_equal_losses(
+        with_gradients(vocabulary_loss, *arguments, tile_bytes=3 * ROW_BYTES),
+        with_gradients(reference_vocabulary_loss, *arguments),
+        atol=1e-4,
+        rtol=1e-5,
+    )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "atol", "rtol"), [(torch.float64, 1e-4, 1e-5), (torch.bfloat16, 0.5, 5e-2), (torch.float16, 0.1, 1e-2)]
+)
+def test_other_floating_point_types(dtype: torch.dtype, atol: float, rtol: float) -> None:
+    arguments = (random_projection(7, 12, 1, dtype), random_projection(7, 12, 2, dtype), random_targets(3), PUBLISHED)
+    losses, gradients = with_gradients(vocabulary_loss, *arguments, tile_bytes=2 * ROW_BYTES)
+    assert all(value.dtype == torch.float32 for value in losses)
+    assert all(gradient.dtype == dtype for gradient in gradients)
+    assert_equal_losses(
+        (losses, gradients), with_gradients(reference_vocabulary_loss, *arguments), atol=atol, rtol=rtol
+    )
+
+
+def test_autocast_is_close_to_float32() -> None:
+    arguments = (random_projection(17, 12, 1), random_projection(17, 12, 2), random_targets(5), PUBLISHED)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses, gradients = with_gradients(vocabulary_loss, *arguments, tile_bytes=4 * ROW_BYTES)
+        expected = with_gradients(reference_vocabulary_loss, *arguments)
+    exact, _ = with_gradients(reference_vocabulary_loss, *arguments)
+    assert losses.total.dtype == torch.float32 and all(gradient.dtype == torch.float32 for gradient in gradients)
+    # The same bfloat16 logits, so the losses agree to float32; the gradients' products are bfloat16.
+    torch.testing.assert_close(losses, expected[0], atol=1e-3, rtol=1e-5)
+    for gradient, reference in zip(gradients, expected[1], strict=True):
+        assert (gradient - reference).norm() < 0.01 * reference.norm()
+    assert losses.total.item() == pytest.approx(exact.total.item(), rel=0.01)
+
+
+@pytest.mark.parametrize("function", [vocabulary_loss, reference_vocabulary_loss])
+def test_hand_computed(function) -> None:
+    # Logits of the student (0, ln 3), (0, ln 3), (0, 0); of the teacher (0, 0), (0, ln 9), (0, 0)
+    student = VocabularyProjection(
+        torch.tensor([[1.0], [1.0], [0.0]]), torch.tensor([[0.0], [math.log(3)]]), torch.zeros(2)
+    )
+    teacher = VocabularyProjection(
+        torch.tensor([[0.0], [2.0], [0.0]]), torch.tensor([[0.0], [math.log(3)]]), torch.zeros(2)
+    )
+    losses = function(student, teacher, torch.tensor([0, 1]), TermScales(temperature=1.0, soft_target=5.0, mlm=2.0))
+    cross_entropy = math.log(4) + math.log(4 / 3)
+    divergence = (math.log(2) - math.log(3) / 2) + (0.1 * math.log(0.1 / 0.25) + 0.9 * math.log(0.9 / 0.75))
+    assert losses.mlm.item() == pytest.approx(cross_entropy, rel=1e-6)
+    assert losses.soft_target.item() == pytest.approx(divergence, rel=1e-5)
+    assert losses.total.item() == pytest.approx(5 * divergence + 2 * cross_entropy, rel=1e-5)
+    assert losses.mlm_correct.item() == 1  # the first choice is symbol 1 in both masked rows, the target in the second
+    assert losses.teacher_agreement.item() == 1  # the teacher's tie in the first row goes to the first symbol
+
+
+def test_equal_projections_have_no_soft_target_loss_or_gradient() -> None:
+    student = random_projection(7, 12, seed=1)
+    losses, gradients = with_gradients(
+        vocabulary_loss, student, student, random_targets(0), PUBLISHED, tile_bytes=2 * ROW_BYTES
+    )
+    assert losses.soft_target.item() == pytest.approx(0, abs=1e-5)
+    for gradient in gradients:
+        torch.testing.assert_close(gradient, torch.zeros_like(gradient), atol=1e-4, rtol=0)
+
+
+def test_gradient_by_finite_differences() -> None:
+    student, teacher = random_projection(5, 3, seed=1), random_projection(5, 4, seed=2)
+    arguments = (teacher, random_targets(2), TermScales(2.0, 1.0, 1.0))
+    _, gradients = with_gradients(vocabulary_loss, student, *arguments, tile_bytes=2 * ROW_BYTES)
+    step = 1e-2
+    for field, gradient in zip(VocabularyProjection._fields, gradients, strict=True):
+        direction = torch.randn(gradient.shape, generator=torch.Generator().manual_seed(3))
+        totals = [
+            vocabulary_loss(student._replace(**{field: getattr(student, field) + sign * step * direction}), *arguments)
+            for sign in (1, -1)
+        ]
+        numeric = 3 * (totals[0].total - totals[1].total) / (2 * step)
+        torch.testing.assert_close((gradient * direction).sum(), numeric, atol=1e-2, rtol=1e-2)
+
+
+def test_without_gradients() -> None:
+    arguments = (random_projection(7, 12, 1), random_projection(7, 12, 2), random_targets(3), PUBLISHED)
+    with torch.no_grad():
+        losses = vocabulary_loss(*arguments, tile_bytes=2 * ROW_BYTES)
+    torch.testing.assert_close(losses, reference_vocabulary_loss(*arguments), atol=1e-4, rtol=1e-5)
+    assert not losses.total.requires_grad
+
+
+def test_only_the_total_has_a_gradient() -> None:
+    student = VocabularyProjection(*(tensor.requires_grad_() for tensor in random_projection(7, 12, 1)))
+    losses = vocabulary_loss(student, random_projection(7, 12, 2), random_targets(3), PUBLISHED)
+    assert [value.requires_grad for value in losses] == [True, False, False, False, False]
+
+
+def test_the_teacher_has_no_part_in_the_gradient() -> None:
+    teacher = VocabularyProjection(*(tensor.requires_grad_() for tensor in random_projection(7, 12, 2)))
+    losses = vocabulary_loss(random_projection(7, 12, 1), teacher, random_targets(3), PUBLISHED)
+    assert not losses.total.requires_grad
