@@ -59,6 +59,26 @@ class DistillationCriterion(FairseqCriterion):
         self.soft_targets_everywhere = cfg.soft_target_weight > 0 and str(cfg.soft_target_positions) == "all"
         self.needs_teacher = cfg.soft_target_weight > 0 or cfg.cosine_weight > 0
 
+    def require_suitable(self, model: BaseFairseqModel) -> None:
+        """Check that a model has what the terms need.
+
+        Raises:
+            UserError: a term needs a teacher, and the model has none, or hidden states of equal width, which differ
+        """
+        if not self.needs_teacher:
+            return
+        if getattr(model, "teacher", None) is None:
+            raise UserError(
+                "criterion.soft_target_weight and criterion.cosine_weight need a teacher, but the model has none; "
+                "train a teacher_student with --teacher, or set both weights to 0"
+            )
+        widths = model.config.width, model.teacher.config.width
+        if self.cfg.cosine_weight > 0 and widths[0] != widths[1]:
+            raise UserError(
+                f"criterion.cosine_weight needs hidden states of equal width, but the student's are {widths[0]} wide "
+                f"and the teacher's {widths[1]}; make them equal, or set the weight to 0"
+            )
+
     def forward(
         self, model: BaseFairseqModel, sample: Dict[str, Any], reduce: bool = True
     ) -> Tuple[Tensor, int, Dict[str, Any]]:
@@ -68,8 +88,7 @@ class DistillationCriterion(FairseqCriterion):
             the loss as a sum, the sample size that it is to be divided by, and sums and counts for the log
 
         Raises:
-            UserError: a term needs a teacher, and the model has none
-            ValueError: the cosine term meets hidden states of different widths
+            UserError: see :meth:`require_suitable`
         """
         positions = self._positions(sample)
         masked, tokens = len(positions.masked), len(positions.masked) + len(positions.unmasked)
@@ -110,11 +129,7 @@ class DistillationCriterion(FairseqCriterion):
     def _teacher_rows(self, model: BaseFairseqModel, net_input: Dict[str, Any], rows: Tensor) -> Optional[Tensor]:
         if not self.needs_teacher:
             return None
-        if getattr(model, "teacher", None) is None:
-            raise UserError(
-                "criterion.soft_target_weight and criterion.cosine_weight need a teacher, but the model has none; "
-                "train a teacher_student with --teacher, or set both weights to 0"
-            )
+        self.require_suitable(model)
         return model.teacher_hidden(net_input).flatten(0, 1)[rows]
 
     def _vocabulary_loss(

@@ -58,5 +58,6 @@ def _require_ids_in_vocabulary(path: str, dtype: np.dtype, vocabulary_size: int)
         if lowest < 0 or highest >= vocabulary_size:
             wrong = lowest if lowest < 0 else highest
             raise UserError(
-                f"data {path}: holds id {wrong}, but dict.txt ends at {vocabulary_size - 1}; the dictionary is not the one that it was prepared with"
+                f"data {path}: holds id {wrong}, but dict.txt ends at {vocabulary_size - 1}; "
+                "the dictionary is not the one that it was prepared with"
             )

@@ -58,7 +58,7 @@ def encoder_config(cfg: DistilEncoderConfig, dictionary: Dictionary) -> EncoderC
     Raises:
         UserError: a size is impossible
     """
-    width = cfg.encoder_embed_dim or BASE_WIDTH
+    width = _given(cfg.encoder_embed_dim, BASE_WIDTH)
     try:
         return EncoderConfig(
             vocabulary_size=len(dictionary),

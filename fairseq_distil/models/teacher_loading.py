@@ -1,7 +1,6 @@
 """A teacher from a checkpoint of this plugin."""
 
 import os
-import pickle
 from typing import Any, Dict, List, Optional
 
 from fairseq import checkpoint_utils
@@ -34,7 +33,8 @@ def load_teacher(path: str, dictionary: Dictionary) -> DistilEncoderModel:
     try:
         teacher.load_state_dict(state["model"], strict=True)
     except RuntimeError as error:
-        raise UserError(f"teacher {path}: its weights do not fit its own configuration: {error}") from error
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(f"teacher {path}: its weights do not fit its own configuration: {reason}") from error
     return teacher
 
 
@@ -43,7 +43,7 @@ def _read_checkpoint(path: str) -> Dict[str, Any]:
         raise UserError(f"teacher {path}: no such file; give --teacher (model.teacher) the path of a checkpoint")
     try:
         state = checkpoint_utils.load_checkpoint_to_cpu(path)
-    except (RuntimeError, OSError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:  # torch and fairseq raise almost anything on a file of another kind
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"teacher {path}: not a checkpoint that can be loaded safely, or damaged: {reason}") from error
     if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
@@ -53,7 +53,7 @@ def _read_checkpoint(path: str) -> Dict[str, Any]:
 
 def _model_config(state: Dict[str, Any], path: str) -> DistilEncoderConfig:
     cfg = (state.get("cfg") or {}).get("model") or {}
-    name = cfg.get("_name") or "unknown"
+    name = getattr(cfg, "_name", None) or "unknown"  # a Namespace, of models without a configuration class
     if not name.startswith(ENCODER_NAMES):
         raise UserError(f"teacher {path}: holds a model of kind {name}, expected a distil_encoder")
     known = {key: cfg[key] for key in DistilEncoderConfig.__dataclass_fields__ if key in cfg}
@@ -65,9 +65,9 @@ def _require_dictionary(
 ) -> None:
     if symbols is not None:
         require_same_symbols(f"teacher {path}", symbols, "the data's dict.txt", dictionary.symbols)
-    rows = weights["encoder.embeddings.word_embeddings.weight"].size(0)
-    if rows != len(dictionary):
+    word_embeddings = weights.get("encoder.embeddings.word_embeddings.weight")
+    if word_embeddings is not None and len(word_embeddings) != len(dictionary):
         raise UserError(
-            f"teacher {path}: its vocabulary has {rows:,} symbols, the data's dictionary {len(dictionary):,} "
-            "(specials included); prepare the data with the teacher's tokeniser"
+            f"teacher {path}: its vocabulary has {len(word_embeddings):,} symbols, the data's dictionary "
+            f"{len(dictionary):,} (specials included); prepare the data with the teacher's tokeniser"
         )

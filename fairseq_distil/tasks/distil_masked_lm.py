@@ -8,8 +8,8 @@ from typing import Any, Dict, Optional
 import numpy as np
 import torch
 from fairseq import utils
-from fairseq.data import Dictionary, FairseqDataset, PrependTokenDataset, data_utils
-from fairseq.data.shorten_dataset import maybe_shorten_dataset
+from fairseq.criterions import FairseqCriterion
+from fairseq.data import Dictionary
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import register_task
@@ -17,8 +17,9 @@ from fairseq.tasks.language_modeling import SAMPLE_BREAK_MODE_CHOICES, SHORTEN_M
 from fairseq.tasks.masked_lm import MaskedLMTask
 from omegaconf import II, MISSING, OmegaConf, open_dict
 
+from fairseq_distil.criterions import DistillationCriterion
 from fairseq_distil.data.binarized_check import require_whole_split
-from fairseq_distil.data.dictionary_check import MASK_SYMBOL, require_same_symbols
+from fairseq_distil.data.dictionary_check import require_same_symbols
 from fairseq_distil.data.masked_lm_dataset import MaskedLMDataset
 from fairseq_distil.data.masking import MaskingScheme, smoothed_weights
 from fairseq_distil.data.token_blocks import load_token_blocks
@@ -78,7 +79,9 @@ class DistilMaskedLMTask(MaskedLMTask):
 
     def __init__(self, cfg: DistilMaskedLMConfig, dictionary: Dictionary) -> None:
         _require_valid(cfg)
+        self.data_vocabulary_size = len(dictionary)  # as yet without the mask
         super().__init__(cfg, dictionary)
+        self._model: Optional[BaseFairseqModel] = None
         self.state.merge_state_dict({"dictionary_symbols": list(dictionary.symbols)})
 
     @classmethod
@@ -93,7 +96,7 @@ class DistilMaskedLMTask(MaskedLMTask):
             raise UserError(f"data {path}: no such file; prepare the data first, see scripts/prepare_data.py")
         try:
             return super().load_dict(cfg)
-        except (RuntimeError, ValueError) as error:
+        except Exception as error:  # fairseq raises a bare Exception for a wrong encoding
             raise UserError(f"data {path}: not a fairseq dictionary: {str(error).splitlines()[0]}") from error
 
     def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
@@ -114,29 +117,9 @@ class DistilMaskedLMTask(MaskedLMTask):
         """
         paths = utils.split_paths(self.cfg.data)
         path = os.path.join(paths[(epoch - 1) % len(paths)], split)
-        require_whole_split(path, self.dictionary.index(MASK_SYMBOL))
+        require_whole_split(path, self.data_vocabulary_size)
         blocks = load_token_blocks(path, split, self.cfg, self.dictionary, combine)
         self.datasets[split] = MaskedLMDataset(blocks, self._masking_scheme(), self.cfg.seed)
-
-    def _load_dataset_split(self, split: str, epoch: int, combine: bool) -> FairseqDataset:
-        """Blocks of a split, each beginning with ``<s>``.
-
-        fairseq's own way fails on ``eos`` with numpy 2; there the lines are the blocks as they are.
-        """
-        if str(self.cfg.sample_break_mode) != "eos":
-            return super()._load_dataset_split(split, epoch, combine)
-        paths = utils.split_paths(self.cfg.data)
-        lines = maybe_shorten_dataset(
-            data_utils.load_indexed_dataset(
-                os.path.join(paths[(epoch - 1) % len(paths)], split), self.dictionary, combine=combine
-            ),
-            split,
-            self.cfg.shorten_data_split_list,
-            self.cfg.shorten_method,
-            self.cfg.tokens_per_sample - 1,  # one less for <s>
-            self.cfg.seed,
-        )
-        return PrependTokenDataset(lines, self.dictionary.bos())
 
     def _masking_scheme(self) -> MaskingScheme:
         maskable = np.ones(len(self.dictionary), dtype=bool)
@@ -169,7 +152,7 @@ class DistilMaskedLMTask(MaskedLMTask):
             if cfg.teacher:
                 logger.warning("teacher %s: no such file; the student is loaded without it", cfg.teacher)
             cfg = OmegaConf.merge(cfg, {"_name": "distil_encoder"})
-        model = super().build_model(cfg, from_checkpoint)
+        model = self._model = super().build_model(cfg, from_checkpoint)
         if isinstance(model, DistilEncoderModel):
             with open_dict(cfg):
                 cfg.update(encoder_sizes(model.config))
@@ -179,6 +162,19 @@ class DistilMaskedLMTask(MaskedLMTask):
                     f"{model.max_positions()} positions; lower it, or build the model with more --max-positions"
                 )
         return model
+
+    def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> FairseqCriterion:
+        """Build the criterion, which fairseq does after the model, and check that the two fit.
+
+        Found in the first batch, a misfit would end a run with data workers at work, and a ``crash.pt`` left behind.
+
+        Raises:
+            UserError: the model lacks what the criterion needs
+        """
+        criterion = super().build_criterion(cfg, from_checkpoint)
+        if self._model is not None and isinstance(criterion, DistillationCriterion):
+            criterion.require_suitable(self._model)
+        return criterion
 
     def train_step(
         self,

@@ -40,7 +40,9 @@ def test_masked_lm_alone_equals_fairseqs_own_criterion(distillation_run, teacher
     run = distillation_run({"mlm_weight": 1.0, **TEACHER_FREE}, **cutting)
     sample = run.batch()
     loss, sample_size, logging_output, gradients = loss_and_gradients(run, sample)
-    expected, expected_size, expected_log, expected_gradients = loss_and_gradients(run._replace(criterion=teacher_run.criterion), sample)
+    expected, expected_size, expected_log, expected_gradients = loss_and_gradients(
+        run._replace(criterion=teacher_run.criterion), sample
+    )
     assert sample_size == expected_size == sample["target"].ne(1).sum()
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(gradients, expected_gradients)
@@ -97,7 +99,9 @@ def test_terms_and_their_populations(distillation_run, positions: str) -> None:
         "teacher_agreement": student[is_masked].argmax(-1).eq(teacher[is_masked].argmax(-1)).sum().float(),
     }
     for name, value in expected.items():
-        torch.testing.assert_close(log[name], value, atol=1e-3, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            log[name], value, atol=1e-3, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}"
+        )
     tokens, masked = is_token.sum().item(), is_masked.sum().item()
     assert (log["ntokens"], log["masked_tokens"], log["cosine_tokens"], sample_size) == (tokens, masked, tokens, tokens)
     assert log["soft_target_tokens"] == soft_at.sum()
@@ -127,7 +131,7 @@ def test_batch_without_a_masked_token(distillation_run) -> None:
     assert "mlm_loss" not in reduced([log])
 
 
-def test_the_log_of_fairseqs_own_scale_is_hand_computed() -> None:
+def test_scalars_by_hand() -> None:
     one = {
         "ntokens": 20,
         "nsentences": 2,
@@ -201,13 +205,21 @@ def test_errors(distillation_run, wrong: dict, message: str) -> None:
 @pytest.mark.parametrize("weights", [{"cosine_weight": 0.0}, {"soft_target_weight": 0.0}, {}], ids=str)
 def test_a_term_that_needs_a_teacher_without_one(distillation_run, teacher_run, weights: dict) -> None:
     run = distillation_run(weights)._replace(model=teacher_run.model)
-    with pytest.raises(UserError, match="need a teacher, but the model has none; train a teacher_student with --teacher"):
+    with pytest.raises(
+        UserError, match="need a teacher, but the model has none; train a teacher_student with --teacher"
+    ):
         run.criterion(run.model, run.batch(indices=[0]))
+
+
+def test_a_model_that_lacks_a_teacher_is_refused_before_the_first_batch(setup_run) -> None:
+    plain = {"_name": "distil_encoder", "encoder_layers": 1, "encoder_embed_dim": 12}
+    with pytest.raises(UserError, match="need a teacher, but the model has none"):
+        setup_run(plain, {"_name": "distillation"})
+    setup_run(plain, {"_name": "distillation", **TEACHER_FREE})
 
 
 def test_cosine_of_other_widths(distillation_run) -> None:
-    run = distillation_run(model={"encoder_embed_dim": 8})
-    with pytest.raises(ValueError, match="equal width"):
-        run.criterion(run.model, run.batch(indices=[0]))
+    with pytest.raises(UserError, match="equal width"):
+        distillation_run(model={"encoder_embed_dim": 8})
     run = distillation_run({"cosine_weight": 0.0}, {"encoder_embed_dim": 8})
     assert loss_and_gradients(run, run.batch(indices=[0]))[0].isfinite()

@@ -25,7 +25,9 @@ def test_whole_data_pass(tmp_path: Path, dtype: type[np.integer]) -> None:
 
 
 def test_id_beyond_the_dictionary(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"train.bin: holds id 10, but dict.txt ends at 9; the dictionary is not the one"):
+    with pytest.raises(
+        UserError, match=r"train.bin: holds id 10, but dict.txt ends at 9; the dictionary is not the one"
+    ):
         require_whole_split(write(tmp_path, LINES), vocabulary_size=10)
 
 
@@ -46,7 +48,9 @@ def test_missing_file(tmp_path: Path, suffix: str) -> None:
 def test_truncated_data(tmp_path: Path, kept: int) -> None:
     prefix = write(tmp_path, LINES)
     Path(prefix + ".bin").write_bytes(Path(prefix + ".bin").read_bytes()[:kept])
-    with pytest.raises(UserError, match=rf"train.bin: {kept} bytes, but its index describes 18; truncated or of another"):
+    with pytest.raises(
+        UserError, match=rf"train.bin: {kept} bytes, but its index describes 18; truncated or of another"
+    ):
         require_whole_split(prefix, vocabulary_size=11)
 
 
@@ -70,7 +74,9 @@ def test_index_of_another_run(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     prefix, other = write(tmp_path, LINES), write(tmp_path / "other", LINES[:2])
     Path(prefix + ".idx").write_bytes(Path(other + ".idx").read_bytes())
-    with pytest.raises(UserError, match=r"train.bin: 18 bytes, but its index describes 10; truncated or of another run"):
+    with pytest.raises(
+        UserError, match=r"train.bin: 18 bytes, but its index describes 10; truncated or of another run"
+    ):
         require_whole_split(prefix, vocabulary_size=11)
 
 

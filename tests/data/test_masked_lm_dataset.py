@@ -99,9 +99,7 @@ def test_masks_follow_the_epoch_and_start_with_the_first(make_dataset: Callable[
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
-def test_masks_are_the_same_with_any_number_of_workers(
-    make_dataset: Callable[[], MaskedLMDataset], epoch: int
-) -> None:
+def test_masks_are_the_same_with_any_number_of_workers(make_dataset: Callable[[], MaskedLMDataset], epoch: int) -> None:
     def batches(workers: int, batch_size: int) -> dict[int, tuple[list[int], list[int]]]:
         dataset = make_dataset()
         dataset.set_epoch(epoch)

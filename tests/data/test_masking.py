@@ -53,7 +53,9 @@ def standard_error(probability: float, count: int) -> float:
 
 
 @pytest.mark.parametrize("begins_word", [None, BEGINS_WORD], ids=["tokens", "words"])
-@pytest.mark.parametrize("weights", [None, smoothed_weights(np.arange(VOCABULARY) ** 3, 0.7)], ids=["equal", "smoothed"])
+@pytest.mark.parametrize(
+    "weights", [None, smoothed_weights(np.arange(VOCABULARY) ** 3, 0.7)], ids=["equal", "smoothed"]
+)
 def test_rates_over_100000_tokens(large_batch, begins_word, weights) -> None:
     tokens, ids = large_batch
     scheme = replace(SCHEME, begins_word=begins_word, weights=weights)
@@ -129,12 +131,14 @@ def test_masks_differ_by_epoch_seed_and_sample() -> None:
     np.testing.assert_array_equal(first, SCHEME.select(tokens, np.array([0, 1]), epoch=1)[0])
 
 
-def test_the_budget_is_rounded_so_that_the_rate_is_exact_on_average() -> None:
+@pytest.mark.parametrize(("words", "sizes"), [(2, {0, 1}), (5, {1, 2})])
+def test_the_budget_is_rounded_so_that_the_rate_is_exact_on_average(words: int, sizes: set[int]) -> None:
     samples = 20_000
-    tokens = np.tile(np.array([BOS, 5, 6, 7, 8, 9, EOS]), (samples, 1))
-    sizes = SCHEME.select(tokens, np.arange(samples), epoch=1).sum(1)
-    assert set(sizes) == {1, 2}  # 0.15 x 7 = 1.05
-    assert sizes.mean() == pytest.approx(1.05, abs=4 * standard_error(0.05, samples))
+    tokens = np.tile(np.array([BOS, *range(5, 5 + words), EOS]), (samples, 1))
+    selected = SCHEME.select(tokens, np.arange(samples), epoch=1).sum(1)
+    budget = 0.15 * (words + 2)
+    assert set(selected) == sizes
+    assert selected.mean() == pytest.approx(budget, abs=4 * standard_error(budget % 1, samples))
 
 
 def test_every_position_is_selected_equally_often() -> None:
@@ -198,7 +202,7 @@ def test_selection_without_replacement_is_in_proportion_to_the_weights() -> None
 
 def test_counter_uniform_is_uniform() -> None:
     values = np.sort(counter_uniform(1, 1, ORDER, np.arange(400), np.arange(301)).ravel())
-    assert 0 < values[0] and values[-1] < 1
+    assert values[0] > 0 and values[-1] < 1
     ranks = (np.arange(values.size) + 0.5) / values.size
     # Kolmogorov and Smirnov: exceeded with probability 2 exp(-2 x 2.3^2) < 1e-4
     assert np.abs(values - ranks).max() < 2.3 / values.size**0.5

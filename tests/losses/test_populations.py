@@ -15,5 +15,8 @@ def test_every_token_is_in_exactly_one() -> None:
 
 def test_none_or_all_masked() -> None:
     source = torch.tensor([[5, 6, PADDING]])
-    assert [len(positions) for positions in TokenPositions.of(source, torch.full_like(source, PADDING), PADDING)] == [0, 2]
+    assert [len(positions) for positions in TokenPositions.of(source, torch.full_like(source, PADDING), PADDING)] == [
+        0,
+        2,
+    ]
     assert [len(positions) for positions in TokenPositions.of(source, source, PADDING)] == [2, 0]

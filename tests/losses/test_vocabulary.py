@@ -1,6 +1,7 @@
 """The chunked loss against the plain formula, and both against numbers worked out by hand."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -29,7 +30,9 @@ def random_targets(masked_rows: int) -> Tensor:
     return torch.randint(VOCABULARY, (masked_rows,), generator=torch.Generator().manual_seed(9))
 
 
-def with_gradients(function, student: VocabularyProjection, *arguments, **options) -> tuple[VocabularyLoss, list[Tensor]]:
+def with_gradients(
+    function: Callable, student: VocabularyProjection, *arguments: object, **options: int
+) -> tuple[VocabularyLoss, tuple[Tensor, ...]]:
     leaves = VocabularyProjection(*(tensor.clone().requires_grad_() for tensor in student))
     losses = function(leaves, *arguments, **options)
     # Not 1, so that the gradient that arrives from outside is seen to count.
@@ -38,9 +41,13 @@ def with_gradients(function, student: VocabularyProjection, *arguments, **option
 
 def assert_equal_losses(actual: tuple, expected: tuple, atol: float, rtol: float) -> None:
     for name, value, reference in zip(VocabularyLoss._fields, actual[0], expected[0], strict=True):
-        torch.testing.assert_close(value, reference, atol=atol, rtol=rtol, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            value, reference, atol=atol, rtol=rtol, msg=lambda text, name=name: f"{name}: {text}"
+        )
     for name, value, reference in zip(VocabularyProjection._fields, actual[1], expected[1], strict=True):
-        torch.testing.assert_close(value, reference, atol=atol, rtol=rtol, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            value, reference, atol=atol, rtol=rtol, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 @pytest.mark.parametrize("tile_bytes", [1, ROW_BYTES, 2 * ROW_BYTES, 5 * ROW_BYTES + 3, 2**26])
@@ -107,7 +114,7 @@ def test_autocast_is_close_to_float32() -> None:
 
 
 @pytest.mark.parametrize("function", [vocabulary_loss, reference_vocabulary_loss])
-def test_hand_computed(function) -> None:
+def test_hand_computed(function: Callable) -> None:
     # Logits of the student (0, ln 3), (0, ln 3), (0, 0); of the teacher (0, 0), (0, ln 9), (0, 0)
     student = VocabularyProjection(
         torch.tensor([[1.0], [1.0], [0.0]]), torch.tensor([[0.0], [math.log(3)]]), torch.zeros(2)

@@ -74,7 +74,9 @@ def _from_embeddings(named: Mapping[str, Tensor], prefix: str) -> dict[str, Tens
 def _from_layers(named: Mapping[str, Tensor], prefix: str, names: dict[str, list[str]]) -> dict[str, Tensor]:
     layers = {int(name.removeprefix(f"{prefix}.").split(".")[0]) for name in named if name.startswith(prefix)}
     return {
-        f"encoder.layers.{layer}.{ours}.{kind}": torch.cat([named[f"{prefix}.{layer}.{name}.{kind}"] for name in theirs])
+        f"encoder.layers.{layer}.{ours}.{kind}": torch.cat(
+            [named[f"{prefix}.{layer}.{name}.{kind}"] for name in theirs]
+        )
         for layer in layers
         for ours, theirs in names.items()
         for kind in ("weight", "bias")

@@ -12,9 +12,7 @@ assert_close = partial(torch.testing.assert_close, atol=1e-5, rtol=1e-5)
 
 @pytest.mark.parametrize("pair_name", ["bert_pair", "distilbert_pair"])
 @pytest.mark.parametrize("padded", [False, True])
-def test_hidden_states_and_logits(
-    pair_name: str, padded: bool, tokens: Tensor, request: pytest.FixtureRequest
-) -> None:
+def test_hidden_states_and_logits(pair_name: str, padded: bool, tokens: Tensor, request: pytest.FixtureRequest) -> None:
     theirs, ours, _ = request.getfixturevalue(pair_name)
     tokens = tokens if padded else tokens[:1]
     is_token = tokens.ne(ours.config.padding_index)

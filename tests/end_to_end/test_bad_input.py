@@ -1,0 +1,118 @@
+"""What is wrong with data, teacher or settings is told in one line, before anything is trained."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .commands import ForkingServer, run_command
+from .conftest import Options
+
+PLAIN_ENCODER = {
+    "arch": "distil_encoder",
+    "teacher": None,
+    "encoder_layers": 2,
+    "encoder_embed_dim": 16,
+    "encoder_attention_heads": 2,
+}
+
+
+@pytest.fixture
+def damaged_corpus(corpus: str, tmp_path: Path) -> Path:
+    """A copy to be damaged."""
+    return Path(shutil.copytree(corpus, tmp_path / "damaged"))
+
+
+@pytest.fixture
+def assert_refused(forking_server: ForkingServer, distillation_options: Options, tmp_path: Path) -> Callable[..., None]:
+    """Distillation with changed settings ends with one line that holds the expected texts, and trains nothing."""
+
+    def check(*expected: str, **changed: Any) -> None:
+        save_dir = tmp_path / "checkpoints"
+        arguments = distillation_options(save_dir, **changed)
+        run = forking_server.run("fairseq-train", *arguments, save_dir=save_dir)
+        run.assert_one_error_line(*expected)
+        assert run.logged("train_inner") == []
+        assert list(save_dir.glob("*.pt")) == []
+
+    return check
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"encoder_layers": 5}, ["5 layers", "4 layers"]),
+        ({"teacher_layer_map": "0,4"}, ["--teacher-layer-map", "'0,4'", "layer 4", "0 to 3"]),
+        ({"mlm_weight": -1}, ["mlm_weight is -1", "not negative"]),
+        ({"soft_target_weight": 0, "mlm_weight": 0, "cosine_weight": 0}, ["soft_target_weight, mlm_weight", "all of"]),
+        ({"soft_target_temperature": 0}, ["soft_target_temperature is 0", "positive"]),
+        ({"tokens_per_sample": 17}, ["--tokens-per-sample", "17", "16 positions"]),
+        (PLAIN_ENCODER, ["soft_target_weight", "need a teacher"]),
+        ({"teacher": None}, ["--teacher", "checkpoint of a distil_encoder"]),
+        ({"encoder_embed_dim": 24}, ["encoder_embed_dim is 24", "16 for the teacher"]),
+        ({"encoder_embed_dim": 24, "student_init": "random"}, ["cosine_weight", "24 wide", "teacher's 16"]),
+        ({"autocast_dtype": "float16"}, ["float16", "--amp"]),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_impossible_setting(assert_refused: Callable[..., None], changed: dict[str, Any], expected: list[str]) -> None:
+    assert_refused(*expected, **changed)
+
+
+@pytest.mark.parametrize("file", ["train.bin", "train.idx", "valid.bin"])
+def test_truncated_data(assert_refused: Callable[..., None], damaged_corpus: Path, file: str) -> None:
+    path = damaged_corpus / file
+    path.write_bytes(path.read_bytes()[:-7])
+    assert_refused(str(path), "truncated", data=damaged_corpus)
+
+
+@pytest.mark.parametrize("file", ["train.bin", "valid.idx", "dict.txt"])
+def test_missing_data_file(assert_refused: Callable[..., None], damaged_corpus: Path, file: str) -> None:
+    (damaged_corpus / file).unlink()
+    assert_refused(str(damaged_corpus / file), "no such file", data=damaged_corpus)
+
+
+def test_truncated_teacher(assert_refused: Callable[..., None], teacher_path: Path, tmp_path: Path) -> None:
+    truncated = tmp_path / "teacher.pt"
+    truncated.write_bytes(teacher_path.read_bytes()[:5000])
+    assert_refused(str(truncated), "damaged", teacher=truncated)
+
+
+def test_teacher_of_another_dictionary(
+    assert_refused: Callable[..., None], damaged_corpus: Path, teacher_path: Path
+) -> None:
+    dictionary = damaged_corpus / "dict.txt"
+    first, second, *others = dictionary.read_text().splitlines(keepends=True)
+    dictionary.write_text("".join([second, first, *others]))
+    assert_refused(str(teacher_path), "another dictionary", "'word1'", "'word0'", data=damaged_corpus)
+
+
+def test_missing_data_through_fairseq_train(distillation_options: Options, tmp_path: Path) -> None:
+    missing = tmp_path / "no-data"
+    run = run_command("fairseq-train", *distillation_options(tmp_path, data=missing), save_dir=tmp_path)
+    run.assert_one_error_line(f"{missing}/dict.txt: no such file", "scripts/prepare_data.py")
+
+
+def test_missing_teacher_through_fairseq_hydra_train(recipe: list[str], tmp_path: Path) -> None:
+    missing = tmp_path / "no-teacher.pt"
+    changed = [f"model.teacher={missing}", f"checkpoint.save_dir={tmp_path}"]
+    run = run_command("fairseq-hydra-train", *recipe, *changed, save_dir=tmp_path)
+    assert run.exit_status > 0
+    assert "Traceback" not in run.stdout + run.stderr
+    # Hydra frames a message with a line before and a line after it.
+    before, message, after = [line for line in run.stderr.splitlines() if line][-3:]
+    assert (before[:19], after[:28]) == ("Error executing job", "Set the environment variable")
+    assert message.startswith(f"teacher {missing}: no such file; give --teacher (model.teacher)")
+
+
+def test_checkpoint_of_another_dictionary_through_fairseq_validate(
+    teacher_path: Path, damaged_corpus: Path, tmp_path: Path
+) -> None:
+    with open(damaged_corpus / "dict.txt", "a") as file:
+        file.write("another 1\n")
+    arguments = [str(damaged_corpus), "--path", str(teacher_path), "--user-dir", "fairseq_distil", "--cpu"]
+    arguments += ["--task", "distil_masked_lm", "--batch-size", "4"]
+    run = run_command("fairseq-validate", *arguments, save_dir=tmp_path)
+    run.assert_one_error_line("the checkpoint has another dictionary", "'another'")

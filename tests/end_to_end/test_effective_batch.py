@@ -1,0 +1,69 @@
+"""One effective batch gives one result, however it is divided into micro-batches and workers."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from .commands import TIMES, ForkingServer, Run, run_command
+from .conftest import BATCHES_AN_EPOCH, UPDATES_AN_EPOCH, Options
+
+# No shuffling: batches then divide alike whatever their size. Unlike Adam's, SGD's steps scale with the gradient.
+EXACT = {"dropout": 0, "attention_dropout": 0, "curriculum": 99, "optimizer": "sgd", "lr": 0.05}
+UPDATES = UPDATES_AN_EPOCH + 4
+BATCH_SIZES = {"wpb", "bsz"}  # in validation, of what a worker has at a time
+
+
+@pytest.fixture(scope="module")
+def exact_options(distillation_options: Options) -> Options:
+    return partial(distillation_options, **EXACT, max_update=UPDATES)
+
+
+@pytest.fixture(scope="module")
+def accumulated(forking_server: ForkingServer, exact_options: Options, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Each update from two micro-batches of 4, but the last of an epoch, which is of one."""
+    save_dir = tmp_path_factory.mktemp("accumulated")
+    run = forking_server.run("fairseq-train", *exact_options(save_dir), save_dir=save_dir).assert_succeeded()
+    assert f"total_num_itrs = {UPDATES_AN_EPOCH}" in run.stdout and BATCHES_AN_EPOCH % 2 == 1
+    return run
+
+
+def assert_same_training(found: Run, expected: Run) -> None:
+    torch.testing.assert_close(found.weights(), expected.weights(), rtol=1e-4, atol=1e-6)
+    for tag in ("train_inner", "train", "valid"):
+        ours, theirs = found.scalars(tag), expected.scalars(tag)
+        assert ours.keys() == theirs.keys()
+        for name in theirs.keys() - TIMES - BATCH_SIZES:
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-4, abs=1e-6), f"{tag} {name}"
+
+
+def test_two_micro_batches_equal_one_of_double_size(
+    forking_server: ForkingServer, accumulated: Run, exact_options: Options, tmp_path: Path
+) -> None:
+    arguments = exact_options(tmp_path, update_freq=1, batch_size=8)
+    run = forking_server.run("fairseq-train", *arguments, save_dir=tmp_path).assert_succeeded()
+    assert_same_training(run, accumulated)
+
+
+def test_two_workers_equal_two_micro_batches(accumulated: Run, exact_options: Options, tmp_path: Path) -> None:
+    together = {
+        "distributed_world_size": 2,
+        "distributed_no_spawn": True,
+        "device_id": 0,
+        "distributed_init_method": f"file://{tmp_path / 'rendezvous'}",
+        "distributed_backend": "gloo",
+        "ddp_backend": "legacy_ddp",
+        "update_freq": 1,
+    }
+
+    def run_worker(rank: int) -> Run:
+        arguments = exact_options(tmp_path, **together, distributed_rank=rank)
+        return run_command("fairseq-train", *arguments, save_dir=tmp_path)
+
+    with ThreadPoolExecutor(2) as executor:
+        first, second = executor.map(run_worker, range(2))
+    first.assert_succeeded()
+    second.assert_succeeded()
+    assert_same_training(first, accumulated)

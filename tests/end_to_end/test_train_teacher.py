@@ -1,0 +1,39 @@
+"""fairseq's own ``masked_lm`` criterion trains an encoder: that is how a teacher is made."""
+
+from pathlib import Path
+
+import torch
+
+from .commands import ForkingServer, Run
+from .conftest import TEACHER, Options
+
+
+def assert_loss_falls(run: Run) -> None:
+    losses = [float(record["loss"]) for record in run.logged("train_inner")]
+    assert len(losses) == TEACHER["max_update"]
+    assert max(losses[-10:]) < losses[0] - 0.3
+    assert float(run.logged("valid")[-1]["valid_loss"]) < losses[0] - 0.5
+
+
+def test_under_this_projects_task(teacher: Run) -> None:
+    assert_loss_falls(teacher)
+
+
+def test_under_fairseqs_masked_lm_task(
+    forking_server: ForkingServer, options: Options, teacher: Run, tmp_path: Path
+) -> None:
+    arguments = options(tmp_path, **TEACHER | {"task": "masked_lm"})
+    run = forking_server.run("fairseq-train", *arguments, save_dir=tmp_path).assert_succeeded()
+    assert_loss_falls(run)
+    assert run.weights().keys() == teacher.weights().keys()
+
+
+def test_bfloat16_keeps_weights_in_float32(
+    forking_server: ForkingServer, options: Options, teacher: Run, tmp_path: Path
+) -> None:
+    arguments = options(tmp_path, **TEACHER | {"autocast_dtype": "bfloat16"})
+    run = forking_server.run("fairseq-train", *arguments, save_dir=tmp_path).assert_succeeded()
+    assert_loss_falls(run)
+    assert {tensor.dtype for tensor in run.weights().values()} == {torch.float32}
+    float32_loss, bfloat16_loss = (r.scalars("valid")["loss"][TEACHER["max_update"]] for r in (teacher, run))
+    assert 0 < abs(bfloat16_loss - float32_loss) < 0.1

@@ -1,0 +1,15 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def student_run(setup_run: Callable, teacher_path: str) -> Callable:
+    """A ``teacher_student`` beside the tiny teacher, with settings of the model."""
+
+    def setup(**model: Any):
+        criterion = {"_name": "distillation", "cosine_weight": 0.0}  # any width of the student will do
+        return setup_run({"_name": "teacher_student", "teacher": teacher_path, **model}, criterion)
+
+    return setup

@@ -1,0 +1,29 @@
+import subprocess
+import sys
+
+import pytest
+from hydra.errors import CompactHydraException
+
+from fairseq_distil.errors import UserError
+
+
+def test_an_uncaught_user_error_is_one_line() -> None:
+    statement = "from fairseq_distil import UserError; raise UserError('data x: no such file')"
+    process = subprocess.run([sys.executable, "-c", statement], capture_output=True, text=True)
+    assert process.returncode != 0
+    assert process.stderr.splitlines()[-1] == "error: data x: no such file"
+    assert "Traceback" not in process.stderr
+
+
+def test_other_errors_keep_their_traceback(capsys: pytest.CaptureFixture) -> None:
+    try:
+        raise ValueError("a fault of ours")
+    except ValueError as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+    printed = capsys.readouterr().err
+    assert "Traceback" in printed and "ValueError: a fault of ours" in printed
+
+
+@pytest.mark.parametrize("kind", [ValueError, CompactHydraException])
+def test_user_errors_are_of_the_kinds_that_callers_catch(kind: type[Exception]) -> None:
+    assert issubclass(UserError, kind)
