@@ -7,7 +7,7 @@ import argparse
 
 import torch
 
-from . import criterions, models, tasks
+from . import criterions, models, optim, tasks
 from .checkpoints.atomic_copy import make_checkpoint_copies_atomic
 from .errors import UserError, show_user_errors_in_one_line
 
@@ -16,4 +16,4 @@ torch.serialization.add_safe_globals([argparse.Namespace])
 make_checkpoint_copies_atomic()
 show_user_errors_in_one_line()
 
-__all__ = ["UserError", "criterions", "models", "tasks"]
+__all__ = ["UserError", "criterions", "models", "optim", "tasks"]
