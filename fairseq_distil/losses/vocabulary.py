@@ -1,8 +1,9 @@
 """The terms over the vocabulary, soft targets and masked-LM cross-entropy, in one pass over chunks of rows.
 
 A logit-sized tensor of BERT-base is 4 bytes x tokens x 30,522, and the plain formula holds several. Here the
-student's logits serve both terms, a chunk of rows at a time, and the gradients are formed on the spot, so that
-memory does not grow with tokens times vocabulary.
+student's logits serve both terms, and the gradients are formed on the spot, so that memory does not grow with tokens
+times vocabulary. Matrix products take a chunk of rows at a time, for they are fast when large; on a CPU the
+softmaxes take a smaller tile of it at a time, which stays in the cache.
 """
 
 from typing import NamedTuple
@@ -14,7 +15,8 @@ from torch import Tensor
 from .soft_target import soft_target_loss
 from .vocabulary_tile import TermScales, tile_loss
 
-TILE_BYTES = 64 * 2**20
+CHUNK_BYTES = 64 * 2**20
+CPU_TILE_BYTES = 2**20
 
 
 class VocabularyProjection(NamedTuple):
@@ -76,7 +78,8 @@ def vocabulary_loss(
     teacher: VocabularyProjection | None,
     targets: Tensor,
     scales: TermScales,
-    tile_bytes: int = TILE_BYTES,
+    chunk_bytes: int = CHUNK_BYTES,
+    tile_bytes: int | None = None,
 ) -> VocabularyLoss:
     """Soft-target and masked-LM loss of rows, the first ``len(targets)`` of which are the masked ones.
 
@@ -87,15 +90,19 @@ def vocabulary_loss(
         teacher: the same rows of the teacher, of any width, constants; None where no term needs a teacher
         targets: original ids of the masked rows ``(masked rows,)``
         scales: temperature, and the factor of each term in ``total``
-        tile_bytes: memory of one float32 tile of logits; sets the rows of a chunk
+        chunk_bytes: memory of the logits of one matrix product, counted in float32
+        tile_bytes: memory of the logits of one softmax, in float32; None: what suits the device
     """
     device_type = student.features.device.type
     autocast = torch.is_autocast_enabled(device_type)
     dtype = torch.get_autocast_dtype(device_type) if autocast else student.features.dtype
-    chunk_rows = max(1, tile_bytes // (4 * student.weight.size(0)))
+    if tile_bytes is None:
+        tile_bytes = CPU_TILE_BYTES if device_type == "cpu" else chunk_bytes
+    row_bytes = 4 * student.weight.size(0)
+    rows_at_a_time = max(1, chunk_bytes // row_bytes), max(1, tile_bytes // row_bytes)
     needs_gradient = torch.is_grad_enabled()
     return VocabularyLoss(
-        *_ChunkedVocabularyLoss.apply(*student, teacher, targets, scales, dtype, chunk_rows, needs_gradient)
+        *_ChunkedVocabularyLoss.apply(*student, teacher, targets, scales, dtype, rows_at_a_time, needs_gradient)
     )
 
 
@@ -112,7 +119,7 @@ class _ChunkedVocabularyLoss(torch.autograd.Function):
         targets: Tensor,
         scales: TermScales,
         dtype: torch.dtype,
-        chunk_rows: int,
+        rows_at_a_time: tuple[int, int],
         needs_gradient: bool,
     ) -> tuple[Tensor, ...]:
         gradients = [torch.zeros_like(tensor) for tensor in (features, weight, bias)] if needs_gradient else None
@@ -120,18 +127,16 @@ class _ChunkedVocabularyLoss(torch.autograd.Function):
         with torch.autocast(features.device.type, enabled=False):
             student = VocabularyProjection(features, weight, bias).to(dtype)
             teacher = None if teacher is None else teacher.to(dtype)
+            chunk_rows, tile_rows = rows_at_a_time
+            bias_gradient = None if gradients is None else gradients[2]
             for start in range(0, features.size(0), chunk_rows):
                 rows = slice(start, start + chunk_rows)
-                tile_sums, logits_gradient = tile_loss(
-                    student.logits(rows).float(),
-                    None if teacher is None else teacher.logits(rows).float(),
-                    targets[rows],
-                    scales,
-                    needs_gradient,
-                )
-                sums += tile_sums
-                if logits_gradient is not None:
-                    _accumulate(gradients, logits_gradient, student, rows)
+                logits = student.logits(rows)
+                teacher_logits = None if teacher is None else teacher.logits(rows)
+                sums += _replace_by_gradient(logits, teacher_logits, targets[rows], scales, tile_rows, bias_gradient)
+                if gradients is not None:
+                    gradients[0][rows] = logits @ student.weight
+                    gradients[1] += logits.T @ student.features[rows]
         if gradients is not None:
             ctx.save_for_backward(*gradients)
         soft_target, mlm, correct, agreement = sums.unbind()
@@ -143,13 +148,34 @@ class _ChunkedVocabularyLoss(torch.autograd.Function):
         ctx: torch.autograd.function.FunctionCtx, total_gradient: Tensor, *_: Tensor
     ) -> tuple[Tensor | None, ...]:
         gradients = (gradient * total_gradient for gradient in ctx.saved_tensors)
-        # teacher, targets, scales, dtype, chunk_rows and needs_gradient have none
+        # teacher, targets, scales, dtype, rows_at_a_time and needs_gradient have none
         return *gradients, None, None, None, None, None, None
 
 
-def _accumulate(gradients: list[Tensor], logits_gradient: Tensor, student: VocabularyProjection, rows: slice) -> None:
-    features_gradient, weight_gradient, bias_gradient = gradients
-    bias_gradient += logits_gradient.sum(0)
-    logits_gradient = logits_gradient.to(student.weight.dtype)
-    features_gradient[rows] = logits_gradient @ student.weight
-    weight_gradient += logits_gradient.T @ student.features[rows]
+def _replace_by_gradient(
+    logits: Tensor,
+    teacher_logits: Tensor | None,
+    targets: Tensor,
+    scales: TermScales,
+    tile_rows: int,
+    bias_gradient: Tensor | None,
+) -> Tensor:
+    """Sums of a chunk, see :func:`tile_loss`.
+
+    Where ``bias_gradient`` is given, the logits are overwritten by their gradient, and its sum is added to it.
+    """
+    sums = torch.zeros(4, device=logits.device)
+    for start in range(0, logits.size(0), tile_rows):
+        rows = slice(start, start + tile_rows)
+        tile_sums, gradient = tile_loss(
+            logits[rows].float(),
+            None if teacher_logits is None else teacher_logits[rows].float(),
+            targets[rows],
+            scales,
+            bias_gradient is not None,
+        )
+        sums += tile_sums
+        if bias_gradient is not None:
+            bias_gradient += gradient.sum(0)
+            logits[rows] = gradient
+    return sums
