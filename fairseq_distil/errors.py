@@ -1,6 +1,8 @@
 """The one exception that is meant for the person at the keyboard, and how it is shown."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from hydra.errors import CompactHydraException
@@ -12,6 +14,15 @@ class UserError(ValueError, CompactHydraException):
     Hydra prints a ``CompactHydraException`` as its message alone; :func:`show_user_errors_in_one_line`
     does the same for fairseq's argparse commands.
     """
+
+
+@contextmanager
+def naming(subject: object) -> Iterator[None]:
+    """Put the name of the file at fault before the message of a :class:`UserError` from within."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{subject}: {error}") from error
 
 
 def show_user_errors_in_one_line() -> None:

@@ -44,13 +44,17 @@ class DistilEncoderHubInterface(nn.Module):
             UserError: the sentence is longer than the model's positions
         """
         dictionary = self.task.source_dictionary
-        symbols: list[str] = []
-        for index, part in enumerate(sentence.split(MASK_SYMBOL)):
-            symbols += ([MASK_SYMBOL] if index else []) + self.tokenizer.encode(part.strip())
-        ids = [dictionary.bos(), *map(dictionary.index, symbols), dictionary.eos()]
+        ids = [dictionary.bos(), *map(dictionary.index, self.symbols(sentence)), dictionary.eos()]
         if len(ids) > self.model.max_positions():
             raise UserError(f"the sentence has {len(ids)} tokens; the model takes {self.model.max_positions()}")
         return torch.tensor(ids)
+
+    def symbols(self, sentence: str) -> list[str]:
+        """The symbols of a sentence, ``<mask>`` in it as one of them; the space before a mask belongs to the mask."""
+        symbols: list[str] = []
+        for index, part in enumerate(sentence.split(MASK_SYMBOL)):
+            symbols += ([MASK_SYMBOL] if index else []) + self.tokenizer.encode(part.rstrip())
+        return symbols
 
     @torch.inference_mode()
     def extract_features(self, tokens: Tensor) -> Tensor:

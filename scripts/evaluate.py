@@ -9,7 +9,9 @@ to the output directory.
 """
 
 import argparse
+import logging
 import sys
+import warnings
 from pathlib import Path
 
 from fairseq_distil.errors import UserError
@@ -34,6 +36,8 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32, help="sequences of a batch (default: 32)")
     parser.add_argument("--output", type=Path, help="directory for report.md and report.json")
     arguments = parser.parse_args()
+    logging.getLogger("fairseq").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message="'pin_memory' argument")  # fairseq sets it without a GPU too
     names = [name for name, _ in arguments.model]
     try:
         if len(set(names)) < len(names):

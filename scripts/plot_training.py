@@ -69,6 +69,7 @@ def draw(runs: dict[str, Path], output: Path) -> None:
             axis.set_yscale("log")
         axis.grid(alpha=0.3)
         axis.legend(fontsize="small")
+    output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.partial")
     figure.savefig(partial, format="png", dpi=110)
     os.replace(partial, output)
@@ -87,7 +88,10 @@ def main() -> None:
     parser.add_argument("--run", type=named_folder, action="append", required=True, metavar="NAME=FOLDER")
     parser.add_argument("--output", type=Path, required=True, help="PNG to write")
     arguments = parser.parse_args()
+    names = [name for name, _ in arguments.run]
     try:
+        if len(set(names)) < len(names):
+            raise ValueError(f"--run names must differ, found {', '.join(names)}")
         draw(dict(arguments.run), arguments.output)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -6,13 +6,9 @@ python scripts/prepare_data.py --input train.txt.xz --valid valid.txt \
 python scripts/prepare_data.py --input a.txt b.txt.gz --tokenizer wordpiece --vocab vocab.txt --output data-bin/bert
 """
 
-import logging
 import sys
 
+from fairseq_distil.data.prepare_command import main
+
 if __name__ == "__main__":
-    # The import of fairseq recommends a package for speech in a line of its own.
-    logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
-
-    from fairseq_distil.data.prepare_command import main
-
     sys.exit(main())

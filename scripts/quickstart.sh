@@ -24,7 +24,10 @@ while [ $# -gt 0 ]; do
         --output) [ -n "${2-}" ] || fail "--output needs a directory"; output=$2; shift ;;
         -h | --help) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0"; exit 0 ;;
         -*) fail "unknown option $1; see --help" ;;
-        *) [ -r "$1" ] || fail "$1: no such file, or it cannot be read"; texts+=("$(realpath "$1")") ;;
+        *)
+            [[ -r "$1" && ! -d "$1" ]] || fail "$1: no such file, or it cannot be read"
+            texts+=("$(realpath "$1")")
+            ;;
     esac
     shift
 done

@@ -1,5 +1,7 @@
 """Tiny binarised data, and training runs set up from a configuration as fairseq-hydra-train does."""
 
+import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,13 +14,15 @@ from fairseq.criterions import FairseqCriterion
 from fairseq.data import Dictionary
 from fairseq.data.indexed_dataset import MMapIndexedDatasetBuilder
 from fairseq.dataclass.configs import FairseqConfig
-from fairseq.dataclass.initialize import add_defaults
+from fairseq.dataclass.initialize import add_defaults, hydra_init
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask
 from fairseq.trainer import Trainer
+from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 import fairseq_distil  # noqa: F401  registers the parts
+from fairseq_distil.data.tokenizers import WordPieceTokenizer
 
 torch.set_num_threads(1)  # tiny tensors only lose by threads, much so on a busy machine
 
@@ -94,6 +98,32 @@ def data(
     return write_data(
         tmp_path_factory.mktemp("data") / "binarised", {"train": random_lines, "valid": random_lines[:30]}
     )
+
+
+@pytest.fixture(scope="session")
+def data_with_tokenizer(data: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, with the files of a WordPiece tokeniser of ``SYMBOLS``."""
+    directory = tmp_path_factory.mktemp("with_tokenizer")
+    vocabulary = directory / "pieces.txt"
+    vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *SYMBOLS]) + "\n")
+    shutil.copytree(data, directory / "data")
+    WordPieceTokenizer(vocabulary).save(directory / "data")
+    return directory / "data"
+
+
+@pytest.fixture(scope="session")
+def compose_recipe() -> Callable[..., DictConfig]:
+    """Composes a recipe as fairseq-hydra-train does, with overrides; refuses what it does not know."""
+
+    def compose_with_fairseqs_schema(recipe: Path, *overrides: str) -> DictConfig:
+        hydra_init(recipe.stem)
+        # fairseq-hydra-train names no version either; Hydra says so, and that it finds the schema by the recipe's name.
+        with warnings.catch_warnings(action="ignore"), initialize_config_dir(str(recipe.parent.absolute())):
+            cfg = compose(recipe.stem, list(overrides))
+        add_defaults(cfg)
+        return cfg
+
+    return compose_with_fairseqs_schema
 
 
 @pytest.fixture(scope="session")

@@ -27,3 +27,9 @@ def test_other_errors_keep_their_traceback(capsys: pytest.CaptureFixture) -> Non
 @pytest.mark.parametrize("kind", [ValueError, CompactHydraException])
 def test_user_errors_are_of_the_kinds_that_callers_catch(kind: type[Exception]) -> None:
     assert issubclass(UserError, kind)
+
+
+def test_importing_the_package_says_nothing() -> None:
+    """fairseq's text-to-speech task would recommend a package."""
+    process = subprocess.run([sys.executable, "-c", "import fairseq_distil"], capture_output=True, text=True)
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")

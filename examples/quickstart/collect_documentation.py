@@ -82,7 +82,8 @@ def main() -> None:
     parser.add_argument("--most-words", type=int, help="stop after about so many words")
     arguments = parser.parse_args()
     if arguments.output.exists():
-        sys.exit(f"error: {arguments.output} exists already; remove it or choose another --output")
+        print(f"error: {arguments.output} exists already; remove it or choose another --output", file=sys.stderr)
+        sys.exit(2)
     print(f"{collect(arguments.output, arguments.most_words):,} words in {arguments.output}")
 
 

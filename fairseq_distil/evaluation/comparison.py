@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from fairseq_distil.checkpoints.load_errors import explain_load_error
 from fairseq_distil.errors import UserError
 from fairseq_distil.hub_interface import DistilEncoderHubInterface, Filling
 from fairseq_distil.models import DistilEncoderModel
@@ -46,9 +47,13 @@ def compare(
         batch_size: sequences
 
     Raises:
-        UserError: a checkpoint is missing
+        UserError: a checkpoint or the data are missing or damaged, or do not fit each other, or a sentence is wrong
     """
+    if not data.is_dir():
+        raise UserError(f"{data}: no such directory; give the binarised data that the models were trained on")
     interfaces = [_load(path, data) for path in checkpoints.values()]
+    _require_positions(checkpoints, interfaces)
+    fillings = [{sentence: interface.fill_mask(sentence) for sentence in sentences} for interface in interfaces]
     models = [interface.model for interface in interfaces]
     results = evaluate_masked_lm(models, _batches(interfaces[0], split, batch_size))
     latencies = median_latencies(models, length=interfaces[0].task.cfg.tokens_per_sample)
@@ -60,16 +65,34 @@ def compare(
             megabytes=_saved_megabytes(interface.model),
             latency=latency,
             masked_lm=result,
-            fillings={sentence: interface.fill_mask(sentence) for sentence in sentences},
+            fillings=model_fillings,
         )
-        for name, interface, result, latency in zip(checkpoints, interfaces, results, latencies, strict=True)
+        for name, interface, result, latency, model_fillings in zip(
+            checkpoints, interfaces, results, latencies, fillings, strict=True
+        )
     ]
 
 
 def _load(path: Path, data: Path) -> DistilEncoderHubInterface:
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
-    return DistilEncoderModel.from_pretrained(str(path.parent), path.name, str(data))
+    try:
+        # A data directory that begins with a dot would be taken as relative to the checkpoint's.
+        return DistilEncoderModel.from_pretrained(str(path.parent), path.name, str(data.absolute()))
+    except UserError:
+        raise
+    except Exception as error:  # torch and fairseq raise almost anything on a file of another kind
+        raise UserError(f"{path}: {explain_load_error(error)}") from error
+
+
+def _require_positions(checkpoints: dict[str, Path], interfaces: list[DistilEncoderHubInterface]) -> None:
+    length = interfaces[0].task.cfg.tokens_per_sample
+    for path, interface in zip(checkpoints.values(), interfaces, strict=True):
+        if interface.model.max_positions() < length:
+            raise UserError(
+                f"{path}: has {interface.model.max_positions()} positions, but the first model's samples have up to "
+                f"{length} tokens; give the model with the fewest positions first"
+            )
 
 
 def _batches(interface: DistilEncoderHubInterface, split: str, batch_size: int) -> tqdm:

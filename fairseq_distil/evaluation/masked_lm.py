@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from fairseq import utils
 from torch import Tensor, nn
 
+from fairseq_distil.errors import UserError
+
 
 class MaskedLMResult(NamedTuple):
     """Means over masked tokens."""
@@ -27,6 +29,9 @@ def evaluate_masked_lm(models: list[nn.Module], batches: Iterable[dict[str, Any]
     Args:
         models: ``distil_encoder`` models with one vocabulary, on one device
         batches: collated by a :class:`~fairseq_distil.data.masked_lm_dataset.MaskedLMDataset`
+
+    Raises:
+        UserError: no token of the batches is masked
     """
     device = next(models[0].parameters()).device
     sums = torch.zeros(len(models), 3, dtype=torch.float64)
@@ -44,6 +49,8 @@ def evaluate_masked_lm(models: list[nn.Module], batches: Iterable[dict[str, Any]
             row[0] += F.cross_entropy(model_logits, targets, reduction="sum").double().cpu()
             row[1] += first_choice.eq(targets).sum().cpu()
             row[2] += first_choice.eq(reference_choice).sum().cpu()
+    if masked_tokens == 0:
+        raise UserError("no token of the data is masked, so that nothing can be measured; evaluate on more text")
     means = (sums / masked_tokens).tolist()
     return [MaskedLMResult(math.exp(nats), accuracy, agreement) for nats, accuracy, agreement in means]
 

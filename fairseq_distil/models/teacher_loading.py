@@ -1,12 +1,18 @@
-"""A teacher from a checkpoint of this plugin."""
+"""A teacher from a checkpoint of this plugin, or from what can be converted to one."""
 
 import os
+from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from fairseq import checkpoint_utils
 from fairseq.data import Dictionary
 from omegaconf import OmegaConf
 
+from fairseq_distil.checkpoints.import_checkpoint import piece_names
+from fairseq_distil.checkpoints.import_fairseq_roberta import import_fairseq_roberta, is_fairseq_roberta
+from fairseq_distil.checkpoints.import_transformers import import_transformers
+from fairseq_distil.checkpoints.load_errors import explain_load_error
+from fairseq_distil.checkpoints.transformers_directory import CONFIG_FILE
 from fairseq_distil.data.dictionary_check import require_same_symbols, symbols_beside
 from fairseq_distil.errors import UserError
 
@@ -15,17 +21,19 @@ from .distil_encoder import DistilEncoderConfig, DistilEncoderModel, encoder_con
 ENCODER_NAMES = ("distil_encoder", "teacher_student", "distilbert")
 
 
-def load_teacher(path: str, dictionary: Dictionary) -> DistilEncoderModel:
+def load_teacher(path: str, dictionary: Dictionary, data: Optional[str] = None) -> DistilEncoderModel:
     """Build the encoder that the checkpoint at ``path`` holds.
 
     Args:
-        path: checkpoint of a ``distil_encoder``, or of a ``teacher_student``, whose student then is the teacher
+        path: checkpoint of a ``distil_encoder``, or of a ``teacher_student``, whose student then is the teacher; or a
+            fairseq RoBERTa with its ``dict.txt``, or a directory of transformers
         dictionary: the data's; it must be the teacher's
+        data: the data's directory, for the tokeniser
 
     Raises:
         UserError: the file is missing, damaged or unsafe, holds another kind of model, or the dictionaries differ
     """
-    state = _read_checkpoint(path)
+    state = _read_teacher(path, dictionary, data)
     cfg = _model_config(state, path)
     symbols = (state.get("task_state") or {}).get("dictionary_symbols") or symbols_beside(path)
     _require_dictionary(path, state["model"], symbols, dictionary)
@@ -38,14 +46,31 @@ def load_teacher(path: str, dictionary: Dictionary) -> DistilEncoderModel:
     return teacher
 
 
+def _read_teacher(path: str, dictionary: Dictionary, data: Optional[str]) -> Dict[str, Any]:
+    is_directory = os.path.isfile(os.path.join(path, CONFIG_FILE))
+    state = {} if is_directory else _read_checkpoint(path)
+    try:
+        if is_directory:
+            state = import_transformers(Path(path), dictionary.symbols, piece_names(Path(data) if data else None))
+        elif is_fairseq_roberta(state):
+            state = import_fairseq_roberta(path, state, dictionary.symbols)
+        else:
+            return state
+    except UserError as error:
+        raise UserError(f"teacher {error}") from error
+    return {**state, "cfg": OmegaConf.create(state["cfg"])}
+
+
 def _read_checkpoint(path: str) -> Dict[str, Any]:
     if not os.path.isfile(path):
-        raise UserError(f"teacher {path}: no such file; give --teacher (model.teacher) the path of a checkpoint")
+        raise UserError(
+            f"teacher {path}: no such file; give --teacher (model.teacher) the path of a checkpoint, or "
+            f"of a directory of transformers with its {CONFIG_FILE}"
+        )
     try:
         state = checkpoint_utils.load_checkpoint_to_cpu(path)
     except Exception as error:  # torch and fairseq raise almost anything on a file of another kind
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"teacher {path}: not a checkpoint that can be loaded safely, or damaged: {reason}") from error
+        raise UserError(f"teacher {path}: {explain_load_error(error)}") from error
     if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
         raise UserError(f"teacher {path}: not a fairseq checkpoint: it has no model")
     return state

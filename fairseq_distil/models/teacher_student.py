@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Optional
 
 import torch
+from fairseq import utils
 from fairseq.dataclass import ChoiceEnum
 from fairseq.models import register_model
 from fairseq.tasks import FairseqTask
@@ -25,7 +26,11 @@ class TeacherStudentConfig(DistilEncoderConfig):
     """The student's sizes; those that are left out are the teacher's, with half of its layers."""
 
     teacher: Optional[str] = field(
-        default=None, metadata={"help": "checkpoint of the teacher, a distil_encoder; it is frozen and never saved"}
+        default=None,
+        metadata={
+            "help": "teacher, which is frozen and never saved: checkpoint of a distil_encoder or of a fairseq "
+            "roberta (dict.txt beside it), or a directory of transformers"
+        },
     )
     student_init: ChoiceEnum(["teacher", "random"]) = field(
         default="teacher", metadata={"help": "where the student's first weights come from"}
@@ -68,7 +73,7 @@ class TeacherStudentModel(DistilEncoderModel):
             raise UserError("teacher_student needs --teacher (model.teacher): the checkpoint of a distil_encoder")
         if cfg.student_init == "random" and cfg.teacher_layer_map:
             raise UserError("--teacher-layer-map is of no use with --student-init random; leave one of them out")
-        teacher = load_teacher(cfg.teacher, task.source_dictionary)
+        teacher = load_teacher(cfg.teacher, task.source_dictionary, utils.split_paths(task.cfg.data)[0])
         model = cls(encoder_config(_with_teacher_sizes(cfg, teacher.config), task.source_dictionary), teacher)
         if cfg.student_init == "teacher":
             model.start_from_teacher(cfg.teacher_layer_map)

@@ -2,75 +2,34 @@
 
 import logging
 import os
-from dataclasses import dataclass, field
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 import torch
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion
-from fairseq.data import Dictionary
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.data import Dictionary, FairseqDataset
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import register_task
-from fairseq.tasks.language_modeling import SAMPLE_BREAK_MODE_CHOICES, SHORTEN_METHOD_CHOICES
 from fairseq.tasks.masked_lm import MaskedLMTask
-from omegaconf import II, MISSING, OmegaConf, open_dict
+from omegaconf import OmegaConf, open_dict
+from torch import Tensor
 
 from fairseq_distil.criterions import DistillationCriterion
 from fairseq_distil.data.binarized_check import require_whole_split
 from fairseq_distil.data.dictionary_check import require_same_symbols
 from fairseq_distil.data.masked_lm_dataset import MaskedLMDataset
 from fairseq_distil.data.masking import MaskingScheme, smoothed_weights
+from fairseq_distil.data.sentences import unmasked_sentences
 from fairseq_distil.data.token_blocks import load_token_blocks
 from fairseq_distil.data.tokenizers import load_tokenizer
 from fairseq_distil.errors import UserError
 from fairseq_distil.models import DistilEncoderModel
 from fairseq_distil.models.distil_encoder import encoder_sizes
 
+from .distil_masked_lm_config import DistilMaskedLMConfig, require_valid
+
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class DistilMaskedLMConfig(FairseqDataclass):
-    data: str = field(
-        default=MISSING,
-        metadata={"help": "binarised data: a directory, or several separated by colons, one an epoch in turn"},
-    )
-    sample_break_mode: SAMPLE_BREAK_MODE_CHOICES = field(
-        default="none",
-        metadata={
-            "help": "how text is cut into samples: none (full blocks), complete (whole lines), complete_doc (whole "
-            "lines of one document), eos (one line)"
-        },
-    )
-    tokens_per_sample: int = field(default=512, metadata={"help": "tokens of a sample at most, specials included"})
-    mask_prob: float = field(default=0.15, metadata={"help": "fraction of the tokens that is selected for prediction"})
-    leave_unmasked_prob: float = field(
-        default=0.1, metadata={"help": "probability that a selected token stays as it is"}
-    )
-    random_token_prob: float = field(
-        default=0.1, metadata={"help": "probability that a selected token is replaced by a random one"}
-    )
-    mask_whole_words: bool = field(default=False, metadata={"help": "select whole words instead of single tokens"})
-    mask_frequency_smoothing: float = field(
-        default=0.0,
-        metadata={"help": "odds of selecting a token are its count to minus this power; 0: equal; DistilBERT: 0.7"},
-    )
-    shorten_method: SHORTEN_METHOD_CHOICES = field(
-        default="none", metadata={"help": "shorten lines that are longer than a sample"}
-    )
-    shorten_data_split_list: str = field(
-        default="", metadata={"help": "splits to shorten, separated by commas (default: all)"}
-    )
-    autocast_dtype: ChoiceEnum(["none", "bfloat16", "float16"]) = field(
-        default="none",
-        metadata={"help": "type of matrix products; weights stay float32. float16 needs --amp, which scales the loss"},
-    )
-    # fairseq would keep the data workers of the first epoch, and with them its masks. No option: it has no help.
-    reuse_dataloader: bool = False
-    seed: int = II("common.seed")
-    amp: bool = II("common.amp")
 
 
 @register_task("distil_masked_lm", dataclass=DistilMaskedLMConfig)
@@ -78,7 +37,7 @@ class DistilMaskedLMTask(MaskedLMTask):
     """Blocks of text with masks drawn anew each epoch, for the whole batch at once; no next-sentence prediction."""
 
     def __init__(self, cfg: DistilMaskedLMConfig, dictionary: Dictionary) -> None:
-        _require_valid(cfg)
+        require_valid(cfg)
         self.data_vocabulary_size = len(dictionary)  # as yet without the mask
         super().__init__(cfg, dictionary)
         self._model: Optional[BaseFairseqModel] = None
@@ -120,6 +79,12 @@ class DistilMaskedLMTask(MaskedLMTask):
         require_whole_split(path, self.data_vocabulary_size)
         blocks = load_token_blocks(path, split, self.cfg, self.dictionary, combine)
         self.datasets[split] = MaskedLMDataset(blocks, self._masking_scheme(), self.cfg.seed)
+
+    def build_dataset_for_inference(
+        self, src_tokens: List[Tensor], src_lengths: List[int], sort: bool = True
+    ) -> FairseqDataset:
+        """Sentences as they are, without masks; see :func:`~fairseq_distil.data.sentences.unmasked_sentences`."""
+        return unmasked_sentences(src_tokens, src_lengths, self.dictionary, sort)
 
     def _masking_scheme(self) -> MaskingScheme:
         maskable = np.ones(len(self.dictionary), dtype=bool)
@@ -201,25 +166,8 @@ class DistilMaskedLMTask(MaskedLMTask):
             return super().valid_step(sample, model, criterion)
 
     def _autocast(self, sample: Dict[str, Any]) -> torch.autocast:
-        name = str(self.cfg.autocast_dtype)
+        device_type, name = sample["target"].device.type, str(self.cfg.autocast_dtype)
+        if name == "none" and self.cfg.amp and device_type == "cuda":
+            name = "float16"  # what --amp means in fairseq
         dtype: Optional[torch.dtype] = None if name == "none" else getattr(torch, name)
-        return torch.autocast(sample["target"].device.type, dtype=dtype, enabled=dtype is not None)
-
-
-def _require_valid(cfg: DistilMaskedLMConfig) -> None:
-    if not 0 < cfg.mask_prob <= 1:
-        raise UserError(f"task.mask_prob is {cfg.mask_prob}, but must be a probability in (0, 1]")
-    for name in ("leave_unmasked_prob", "random_token_prob"):
-        if not 0 <= cfg[name] <= 1:
-            raise UserError(f"task.{name} is {cfg[name]}, but must be a probability in [0, 1]")
-    if cfg.leave_unmasked_prob + cfg.random_token_prob > 1:
-        raise UserError(
-            f"task.leave_unmasked_prob and task.random_token_prob add up to "
-            f"{cfg.leave_unmasked_prob + cfg.random_token_prob}, but are parts of one whole: at most 1"
-        )
-    if cfg.mask_frequency_smoothing < 0:
-        raise UserError(f"task.mask_frequency_smoothing is {cfg.mask_frequency_smoothing}, but must not be negative")
-    if cfg.tokens_per_sample < 3:
-        raise UserError(f"task.tokens_per_sample is {cfg.tokens_per_sample}, but a sample needs at least 3 tokens")
-    if str(cfg.autocast_dtype) == "float16" and not cfg.amp:
-        raise UserError("task.autocast_dtype float16 needs loss scaling: add --amp (common.amp), or use bfloat16")
+        return torch.autocast(device_type, dtype=dtype, enabled=dtype is not None)

@@ -49,6 +49,10 @@ class Tokenizer(ABC):
     def begins_word(self, symbol: str) -> bool:
         """Whether a word begins with this symbol; special symbols count as words."""
 
+    def piece_of(self, symbol: str) -> str:
+        """What the tokeniser's own files call a symbol that is not special."""
+        return symbol
+
     @abstractmethod
     def decode_ordinary(self, symbols: Sequence[str]) -> str:
         """The text of symbols of which none is special."""

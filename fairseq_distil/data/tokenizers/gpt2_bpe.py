@@ -30,7 +30,7 @@ class GPT2BPETokenizer(Tokenizer):
 
     def __init__(self, encoder_json: Path, vocab_bpe: Path) -> None:
         encoder = _read_encoder(encoder_json)
-        merges = _read_merges(vocab_bpe)
+        merges = parse_merges(vocab_bpe, vocab_bpe.read_bytes())
         _check_merges(vocab_bpe, merges, encoder)
         files = {ENCODER_FILE: encoder_json.read_bytes(), MERGES_FILE: vocab_bpe.read_bytes()}
         super().__init__([str(index) for index in range(len(encoder))], files)
@@ -49,6 +49,10 @@ class GPT2BPETokenizer(Tokenizer):
         """
         return self._piece_of_symbol.get(symbol, SPACE).startswith(SPACE)
 
+    def piece_of(self, symbol: str) -> str:
+        """The piece of ``encoder.json`` with this number; a dictionary's filler has none, and stays as it is."""
+        return self._piece_of_symbol.get(symbol, symbol)
+
     def decode_ordinary(self, symbols: Sequence[str]) -> str:
         return self._decoder.decode([self._piece_of_symbol[symbol] for symbol in symbols])
 
@@ -66,9 +70,14 @@ def _read_encoder(path: Path) -> dict[str, int]:
     return encoder
 
 
-def _read_merges(path: Path) -> list[tuple[str, str]]:
+def parse_merges(path: Path | str, content: bytes) -> list[tuple[str, str]]:
+    """The merges of a ``vocab.bpe``, in their order; ``path`` is for the messages.
+
+    Raises:
+        UserError: a line is not two pieces
+    """
     try:
-        lines = path.read_bytes().decode("utf-8").split("\n")
+        lines = content.decode("utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: byte {error.start} is not valid UTF-8; give GPT-2's vocab.bpe") from None
     merges = []

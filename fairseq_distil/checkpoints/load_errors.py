@@ -1,0 +1,19 @@
+"""Why torch would not load a file, for the person at the keyboard."""
+
+import re
+
+
+def explain_load_error(error: Exception) -> str:
+    """What is wrong with a checkpoint, in one line, from what its loading raised.
+
+    torch's own text begins with advice to load the file unsafely, which is never given here.
+    """
+    reason = str(error).partition("WeightsUnpickler error:")[2] or str(error)
+    refused_object = re.search(r"Unsupported global: GLOBAL (\S+)", reason)
+    if refused_object:
+        return (
+            f"holds objects that safe loading refuses, the first of them {refused_object[1]}: loading them could run "
+            "code from the file; export the weights again as a plain checkpoint of tensors, numbers and text"
+        )
+    first_line = (reason.strip() or type(error).__name__).splitlines()[0]
+    return f"not a checkpoint that can be loaded safely, or damaged: {first_line}"

@@ -1,0 +1,178 @@
+"""Sources that cannot be imported: each gets one line that names the file and what is wrong with it."""
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from fairseq_distil.checkpoints.import_checkpoint import import_checkpoint
+from fairseq_distil.errors import UserError
+
+
+@pytest.fixture
+def refuse() -> Callable[..., str]:
+    """Imports, and returns why that is refused."""
+
+    def refusal(source: Path, **options: Path) -> str:
+        with pytest.raises(UserError) as error:
+            import_checkpoint(source, **options)
+        assert "\n" not in str(error.value)
+        return str(error.value)
+
+    return refusal
+
+
+def change_config(directory: Path, **changed: object) -> None:
+    path = directory / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+
+
+class Arbitrary:
+    """Unpickling it would write a file."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple:
+        return Path.write_text, (self.trace, "executed")
+
+
+@pytest.mark.parametrize("write", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
+def test_unsafe_pickles_are_not_executed(
+    make_source: Callable, refuse: Callable, tmp_path: Path, write: Callable
+) -> None:
+    directory, trace = make_source("bert", lambda model, directory: None).directory, tmp_path / "trace"
+    write({"weight": Arbitrary(trace)}, directory / "pytorch_model.bin")
+    message = refuse(directory)
+    assert message.startswith(f"{directory / 'pytorch_model.bin'}: ")
+    assert "holds objects that safe loading refuses" in message or "can be loaded safely" in message
+    assert not trace.exists()
+
+
+def test_a_pickle_of_something_else(make_source: Callable, refuse: Callable) -> None:
+    directory = make_source("bert", lambda model, directory: None).directory
+    torch.save([torch.zeros(2)], directory / "pytorch_model.bin")
+    assert refuse(directory) == f"{directory / 'pytorch_model.bin'}: not a state dict of tensors"
+
+
+def test_damaged_safetensors(make_source: Callable, refuse: Callable) -> None:
+    path = make_source("bert").directory / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert refuse(path.parent).startswith(f"{path}: not a safetensors file, or damaged: ")
+
+
+def test_missing_shard(make_source: Callable, refuse: Callable) -> None:
+    directory = make_source("bert", lambda model, path: model.save_pretrained(path, max_shard_size="3KB")).directory
+    shard = sorted(directory.glob("model-*.safetensors"))[1]
+    shard.unlink()
+    assert refuse(directory) == (
+        f"{shard}: no such file, though model.safetensors.index.json names it; give all shards"
+    )
+
+
+def test_no_weights(make_source: Callable, refuse: Callable) -> None:
+    directory = make_source("bert", lambda model, directory: None).directory
+    assert refuse(directory).startswith(f"{directory}: has neither model.safetensors nor pytorch_model.bin")
+
+
+def test_no_configuration(refuse: Callable, tmp_path: Path) -> None:
+    assert refuse(tmp_path).startswith(f"{tmp_path / 'config.json'}: no such file; give a directory that")
+    assert refuse(tmp_path / "absent") == f"{tmp_path / 'absent'}: no such file or directory"
+    (tmp_path / "config.json").write_text("{")
+    assert refuse(tmp_path).startswith(f"{tmp_path / 'config.json'}: not valid JSON")
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"model_type": "gpt2"}, "model_type is 'gpt2'; expected one of bert, distilbert, roberta, xlm-roberta, "),
+        (
+            {"position_embedding_type": "relative_key"},
+            "position_embedding_type is 'relative_key'; this encoder implements 'absolute' only",
+        ),
+        ({"is_decoder": True}, "is_decoder is True; this encoder implements False only"),
+        ({"hidden_act": "mish"}, "its activation is 'mish'; this encoder implements gelu, "),
+        ({"hidden_size": "wide"}, "hidden_size is 'wide', expected a number"),
+    ],
+)
+def test_other_architectures(make_source: Callable, refuse: Callable, changed: dict, reason: str) -> None:
+    directory = make_source("bert").directory
+    change_config(directory, **changed)
+    assert refuse(directory).startswith(f"{directory / 'config.json'}: {reason}")
+
+
+def test_a_configuration_that_lacks_a_size(make_source: Callable, refuse: Callable) -> None:
+    path = make_source("bert").directory / "config.json"
+    content = json.loads(path.read_text())
+    del content["hidden_size"]
+    path.write_text(json.dumps(content))
+    assert refuse(path.parent) == f"{path}: it lacks hidden_size"
+
+
+def test_two_activations(make_source: Callable, refuse: Callable) -> None:
+    directory = make_source("xlm-roberta", hidden_act="relu").directory
+    assert "its feed-forward blocks use relu, its masked-LM head gelu" in refuse(directory)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"num_hidden_layers": 2}, "it has parameters that the encoder does not implement: bert.encoder.layer.2."),
+        ({"num_hidden_layers": 4}, "it lacks bert.encoder.layer.3.attention.output.LayerNorm.bias, "),
+        ({"intermediate_size": 9}, "encoder.layers.0.feed_forward_in.weight is (20, 12), but its configuration asks"),
+        ({"num_attention_heads": 5}, "5 attention heads do not divide the width 12"),
+    ],
+)
+def test_weights_of_another_shape(make_source: Callable, refuse: Callable, changed: dict, reason: str) -> None:
+    directory = make_source("bert").directory
+    change_config(directory, **changed)
+    assert refuse(directory).startswith(f"{directory}: {reason}")
+
+
+def test_an_encoder_without_a_head(make_source: Callable, refuse: Callable) -> None:
+    directory = make_source("bert", lambda model, path: model.bert.save_pretrained(path)).directory
+    assert refuse(directory).startswith(f"{directory}: it has no masked-LM head")
+
+
+def test_an_untied_head(make_source: Callable, refuse: Callable) -> None:
+    def save(model, directory: Path) -> None:
+        tensors = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        tensors["cls.predictions.decoder.weight"] += 1
+        torch.save(tensors, directory / "pytorch_model.bin")
+
+    directory = make_source("bert", save).directory
+    assert refuse(directory) == (
+        f"{directory}: cls.predictions.decoder.weight differs from bert.embeddings.word_embeddings.weight; "
+        "this encoder's masked-LM head ties them"
+    )
+
+
+def test_another_vocabulary(make_source: Callable, refuse: Callable, tmp_path: Path) -> None:
+    directory = make_source("bert").directory
+    file = tmp_path / "dict.txt"
+    file.write_text("the 5\nFox 4\nquick 3\nJumps 2\nDog 1\nCat 1\n")
+    assert refuse(directory, dictionary_file=file) == (
+        f"{directory}: its vocabulary lacks 4 of the 11 symbols of the data's dictionary, first 'Fox' (id 5), "
+        "'Jumps' (id 7), 'Dog' (id 8); prepare the data with its tokeniser"
+    )
+
+
+def test_more_pieces_than_embeddings(make_source: Callable, refuse: Callable) -> None:
+    directory = make_source("distilbert", vocab_size=9).directory
+    assert refuse(directory) == f"{directory}: its tokeniser has 29 pieces, its embeddings 9 rows"
+
+
+def test_no_tokenizer(make_source: Callable, refuse: Callable) -> None:
+    directory = make_source("bert").directory
+    for path in (*directory.glob("*token*"), directory / "vocab.txt"):
+        path.unlink()
+    assert refuse(directory) == f"{directory}: has no files of a tokeniser, such as vocab.txt or tokenizer.json"
+
+
+def test_checkpoints_of_this_plugin_and_other_files(refuse: Callable, teacher_path: str, tmp_path: Path) -> None:
+    assert refuse(Path(teacher_path)).endswith("a checkpoint of this plugin needs no import")
+    (tmp_path / "x.pt").write_bytes(b"nothing")
+    assert refuse(tmp_path / "x.pt").startswith(f"{tmp_path / 'x.pt'}: not a checkpoint that can be loaded safely")

@@ -1,0 +1,43 @@
+"""Explanations of what torch says of real files."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from fairseq_distil.checkpoints.load_errors import explain_load_error
+
+
+class Arbitrary:
+    """Unpickling it would write a file."""
+
+    def __reduce__(self) -> tuple:
+        return Path.write_text, (Path("trace"), "executed")
+
+
+def explanation(path: Path) -> str:
+    with pytest.raises(Exception) as error:
+        torch.load(path)
+    explained = explain_load_error(error.value)
+    assert "\n" not in explained
+    # torch's advice, which this project never gives
+    assert not any(advice in explained for advice in ("weights_only", "can still be loaded", "add_safe_globals"))
+    return explained
+
+
+def test_unsafe_objects(tmp_path: Path) -> None:
+    torch.save({"model": {}, "extra": Arbitrary()}, tmp_path / "unsafe.pt")
+    assert explanation(tmp_path / "unsafe.pt").startswith(
+        "holds objects that safe loading refuses, the first of them getattr: loading them could run code from the "
+        "file; export the weights again as a plain checkpoint"
+    )
+
+
+@pytest.mark.parametrize("content", [b"text\n", b"", b"PK\x03\x04", bytes(range(256))])
+def test_other_files(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "other.pt").write_bytes(content)
+    assert explanation(tmp_path / "other.pt").startswith("not a checkpoint that can be loaded safely, or damaged: ")
+
+
+def test_an_error_that_says_nothing_is_named() -> None:
+    assert explain_load_error(EOFError()) == "not a checkpoint that can be loaded safely, or damaged: EOFError"

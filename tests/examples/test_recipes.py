@@ -1,0 +1,153 @@
+"""Every recipe composes as fairseq-hydra-train composes it, and trains at a tiny size."""
+
+import math
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fairseq import tasks
+from fairseq.trainer import Trainer
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted(ROOT.glob("examples/*/config/*.yaml"))
+TINY_TEACHER = {"encoder_layers": 12, "encoder_embed_dim": 12, "encoder_attention_heads": 4, "max_positions": 17}
+TINY = [
+    "common.cpu=true",
+    "task.tokens_per_sample=17",
+    "task.autocast_dtype=none",
+    "++model.encoder_embed_dim=12",
+    "++model.encoder_attention_heads=4",
+    "++model.max_positions=17",
+    "distributed_training.distributed_world_size=1",
+    "optimization.update_freq=[1]",
+]
+
+
+def shared_files(path: Path) -> list[Path]:
+    """The files that a recipe names in its defaults."""
+    names = OmegaConf.load(path).get("defaults", [])
+    return [path.with_name(f"{name}.yaml") for name in names if name != "_self_"]
+
+
+SHARED = {shared for path in FILES for shared in shared_files(path)}
+RECIPES = [path for path in FILES if path not in SHARED]
+every_recipe = pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
+
+
+def leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Keys, with dots, and values of a configuration as its file has it."""
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def own_settings(path: Path) -> dict[str, Any]:
+    settings = dict(leaves(OmegaConf.to_container(OmegaConf.load(path), resolve=False)))
+    settings.pop("defaults", None)
+    return settings
+
+
+def launch_line(path: Path) -> list[str]:
+    """The command in the comment at the head of a recipe."""
+    head = re.match(r"(#.*\n)+", path.read_text(encoding="utf-8"))[0]
+    text = re.sub(r"(?m)^# ?", "", head).replace("\\\n", " ")
+    (command,) = re.findall(r"(?m)^ *(fairseq-hydra-train .*)$", text)
+    return shlex.split(command)
+
+
+@pytest.fixture(scope="module")
+def tiny_teacher(setup_run: Callable, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """As deep as BERT-base."""
+    path = tmp_path_factory.mktemp("deep_teacher") / "teacher.pt"
+    return setup_run({"_name": "distil_encoder", **TINY_TEACHER}).save_checkpoint(path)
+
+
+def test_all_recipes_are_found() -> None:
+    found = {f"{path.parts[-3]}/{path.stem}" for path in RECIPES}
+    assert found >= {"quickstart/teacher", "quickstart/student", "quickstart/no_teacher", "distilbert/distilbert"}
+
+
+@every_recipe
+def test_trains_at_a_tiny_size(
+    compose_recipe: Callable, data: str, tiny_teacher: str, tmp_path: Path, recipe: Path
+) -> None:
+    teacher = [f"model.teacher={tiny_teacher}"] if "model.teacher" in own_settings(recipe) else []
+    cfg = compose_recipe(recipe, f"task.data={data}", f"checkpoint.save_dir={tmp_path}", *teacher, *TINY)
+    task = tasks.setup_task(cfg.task)
+    model = task.build_model(cfg.model)
+    trainer = Trainer(cfg, task, model, task.build_criterion(cfg.criterion))
+    assert (model.config.width, model.config.vocabulary_size) == (12, 46)
+    assert model.config.layers == (cfg.model.encoder_layers or 6)
+    task.load_dataset("train")
+    dataset = task.dataset("train")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    trainer.lr_step_update()
+    trainer.set_num_updates(1)
+    logged = trainer.train_step([dataset.collater([dataset[index] for index in range(5)])])
+    assert math.isfinite(logged["loss"])
+    assert trainer.get_num_updates() == 2
+    assert any(not before[name].equal(tensor) for name, tensor in model.state_dict().items())
+
+
+@every_recipe
+def test_launch_line_gives_all_that_the_recipe_leaves_open(compose_recipe: Callable, recipe: Path) -> None:
+    command, *arguments = launch_line(recipe)
+    assert command == "fairseq-hydra-train"
+    folder = recipe.parent.relative_to(ROOT)
+    assert arguments[:4] == ["--config-dir", str(folder), "--config-name", recipe.stem]
+    cfg = compose_recipe(recipe, *arguments[4:])
+    own = {key for path in (recipe, *shared_files(recipe)) for key in own_settings(path)}
+    assert OmegaConf.missing_keys(cfg) & own == set()
+    overridden = {override.split("=")[0] for override in arguments[4:]}
+    left_open = {key for path in (recipe, *shared_files(recipe)) for key, v in own_settings(path).items() if v == "???"}
+    assert left_open <= overridden <= own
+
+
+@every_recipe
+def test_settings_reach_the_composed_configuration(compose_recipe: Callable, recipe: Path) -> None:
+    """fairseq's schema, which is merged in, has other defaults."""
+    cfg = compose_recipe(recipe)
+    for path in (recipe, *shared_files(recipe)):
+        for key, value in own_settings(path).items():
+            if not key.startswith("hydra.") and not str(value).startswith(("${", "???")):
+                assert OmegaConf.select(cfg, key) == value, key
+
+
+@every_recipe
+def test_no_key_is_set_twice(recipe: Path) -> None:
+    """What a recipe and the file that it shares both set, the latter would silently win."""
+    for shared in shared_files(recipe):
+        assert own_settings(recipe).keys() & own_settings(shared).keys() == set()
+
+
+@pytest.mark.parametrize("group", ["common", "task", "model", "criterion", "optimizer", "lr_scheduler", "optimization"])
+@every_recipe
+def test_unknown_keys_are_refused(compose_recipe: Callable, tmp_path: Path, recipe: Path, group: str) -> None:
+    """So a recipe that composes has none."""
+    files = (recipe, *shared_files(recipe))
+    for changed in files:
+        for path in files:
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+        settings = OmegaConf.load(changed)
+        OmegaConf.update(settings, f"{group}.no_such_key", 1, force_add=True)
+        (tmp_path / changed.name).write_text("# @package _global_\n" + OmegaConf.to_yaml(settings), encoding="utf-8")
+        with pytest.raises((HydraException, OmegaConfBaseException)) as error:
+            compose_recipe(tmp_path / recipe.name)
+        assert "no_such_key" in f"{error.value} {error.value.__cause__}"
+
+
+def test_changes_for_other_machines_keep_the_batch_of_4096(compose_recipe: Callable) -> None:
+    folder = ROOT / "examples" / "distilbert"
+    changes = re.findall(r"\| `([a-z_]+\.[^`]+)` \|", (folder / "README.md").read_text(encoding="utf-8"))
+    for change in ["", *changes]:
+        cfg = compose_recipe(folder / "config" / "distilbert.yaml", *change.split())
+        gpus = cfg.distributed_training.distributed_world_size
+        assert gpus * cfg.dataset.batch_size * cfg.optimization.update_freq[0] == 4096, change
