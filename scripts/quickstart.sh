@@ -40,7 +40,7 @@ export PYTHONWARNINGS=ignore TOKENIZERS_PARALLELISM=false
 mkdir -p "$output"
 
 overrides=(task.data="$output/data" common.seed="$seed" task.autocast_dtype="$(python examples/quickstart/fastest_dtype.py)")
-vocabulary=8000 words=4000000 teacher_updates=2000 student_updates=600
+vocabulary=8000 words=4000000 teacher_updates=3500 student_updates=600
 if [ -n "$fast" ]; then
     vocabulary=4000 words=400000 teacher_updates=900 student_updates=150
 fi

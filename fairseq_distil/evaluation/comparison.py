@@ -1,6 +1,7 @@
 """Size, speed and masked-LM quality of several checkpoints, side by side."""
 
 import io
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from fairseq_distil.models import DistilEncoderModel
 
 from .latency import median_latencies
 from .masked_lm import MaskedLMResult, evaluate_masked_lm
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def compare(
         checkpoints: path by name; the first is the reference of ``reference_agreement``
         data: binarised data with the tokeniser's files
         split: such as ``valid``
-        sentences: each with one ``<mask>``
+        sentences: each with one ``<mask>``; one that is too long for a model is left out, with a warning
         batch_size: sequences
 
     Raises:
@@ -53,7 +56,8 @@ def compare(
         raise UserError(f"{data}: no such directory; give the binarised data that the models were trained on")
     interfaces = [_load(path, data) for path in checkpoints.values()]
     _require_positions(checkpoints, interfaces)
-    fillings = [{sentence: interface.fill_mask(sentence) for sentence in sentences} for interface in interfaces]
+    fitting = [sentence for sentence in sentences if _fits(sentence, interfaces)]
+    fillings = [{sentence: interface.fill_mask(sentence) for sentence in fitting} for interface in interfaces]
     models = [interface.model for interface in interfaces]
     results = evaluate_masked_lm(models, _batches(interfaces[0], split, batch_size))
     latencies = median_latencies(models, length=interfaces[0].task.cfg.tokens_per_sample)
@@ -93,6 +97,14 @@ def _require_positions(checkpoints: dict[str, Path], interfaces: list[DistilEnco
                 f"{path}: has {interface.model.max_positions()} positions, but the first model's samples have up to "
                 f"{length} tokens; give the model with the fewest positions first"
             )
+
+
+def _fits(sentence: str, interfaces: list[DistilEncoderHubInterface]) -> bool:
+    length = len(interfaces[0].symbols(sentence)) + 2  # <s> and </s>
+    positions = min(interface.model.max_positions() for interface in interfaces)
+    if length > positions:
+        logger.warning("left out, %d tokens are more than %d positions: %s", length, positions, sentence)
+    return length <= positions
 
 
 def _batches(interface: DistilEncoderHubInterface, split: str, batch_size: int) -> tqdm:

@@ -113,7 +113,7 @@ class DistilMaskedLMTask(MaskedLMTask):
         Raises:
             UserError: samples are longer than the model's positions
         """
-        if from_checkpoint and "teacher" in cfg and not os.path.isfile(cfg.teacher or ""):
+        if from_checkpoint and "teacher" in cfg and not os.path.exists(cfg.teacher or ""):
             if cfg.teacher:
                 logger.warning("teacher %s: no such file; the student is loaded without it", cfg.teacher)
             cfg = OmegaConf.merge(cfg, {"_name": "distil_encoder"})

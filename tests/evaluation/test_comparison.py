@@ -50,6 +50,18 @@ def test_data_below_the_parent_directory(
     assert report.masked_lm.reference_agreement == 1
 
 
+def test_a_sentence_that_is_too_long_is_left_out(
+    checkpoints: dict[str, Path], data_with_tokenizer: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its words may be rare in the text that the models were trained on; the measurements are not lost over it."""
+    longest, too_long = "<mask>" + 14 * " word1", "<mask>" + 15 * " word1"
+    reports = compare(checkpoints, data_with_tokenizer, "valid", [longest, too_long, SENTENCE])
+    assert [list(report.fillings) for report in reports] == [[longest, SENTENCE]] * 2
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        f"left out, 18 tokens are more than 17 positions: {too_long}"
+    ]
+
+
 @pytest.fixture
 def refusal(checkpoints: dict[str, Path], data_with_tokenizer: Path) -> Callable[..., str]:
     """The one line by which a comparison with something changed is refused."""

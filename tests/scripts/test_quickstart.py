@@ -84,7 +84,10 @@ def test_the_whole_of_it_and_again(text: Path, tmp_path: Path) -> None:
     assert teacher["masked_lm"]["reference_agreement"] == 1
     assert all(1 < report["masked_lm"]["perplexity"] < 4000 for report in reports)
     sentences = (SCRIPT.parents[1] / "examples" / "quickstart" / "sentences.txt").read_text().splitlines()
-    assert all(list(report["fillings"]) == sentences for report in reports)
+    # In a language that is not English, the sentences come apart into many symbols.
+    filled_in = [sentence for sentence in sentences if f"positions: {sentence}\n" not in result.stderr]
+    assert filled_in
+    assert all(list(report["fillings"]) == filled_in for report in reports)
     assert (output / "report.md").read_text() in result.stdout
     with Image.open(output / "curves.png") as curves:
         curves.load()
