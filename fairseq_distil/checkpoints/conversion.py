@@ -1,7 +1,7 @@
 """Weights from a family's names to ours, and back. Pure tensor code."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ NAMES_IN_AN_ERROR = 3
 def to_our_weights(
     source: Mapping[str, Tensor], key_map: KeyMap, layers: int, rows: Sequence[int], first_position: int = 0
 ) -> dict[str, Tensor]:
-    """State dict of a ``distil_encoder``, in float32.
+    """State dict of a ``distil_encoder``, in float32; without a masked-LM head where the source has none.
 
     Args:
         source: tensors by the names of the family
@@ -30,13 +30,13 @@ def to_our_weights(
     theirs = _with_todays_names(source, key_map)
     _resolve_tied(theirs, key_map)
     token_types = theirs.pop(key_map.token_types, None) if key_map.token_types else None
-    names = key_map.names(layers)
-    _require_same_names({name for parts in names.values() for name in parts}, theirs.keys(), key_map)
+    names = key_map.names(layers, with_head=bool(key_map.head_names() & theirs.keys()))
+    _require_same_names({name for parts in names.values() for name in parts}, theirs.keys())
     weights = {ours: torch.cat([theirs[part] for part in parts]).float() for ours, parts in names.items()}
     positions = weights[POSITION_EMBEDDINGS][first_position:]
     # Without token types, every token has the first one's embedding.
     weights[POSITION_EMBEDDINGS] = positions.clone() if token_types is None else positions + token_types[0].float()
-    for name in (WORD_EMBEDDINGS, HEAD_BIAS):
+    for name in _by_symbol(weights):
         if max(rows) >= len(weights[name]):
             raise UserError(f"its tokeniser has {max(rows) + 1:,} pieces, its embeddings {len(weights[name]):,} rows")
         weights[name] = weights[name][torch.tensor(rows)]
@@ -56,15 +56,20 @@ def to_their_weights(
         first_position: rows of zeros to put before the position embeddings
     """
     permuted = dict(weights)
-    for name in (WORD_EMBEDDINGS, HEAD_BIAS):
+    for name in _by_symbol(weights):
         permuted[name] = weights[name][torch.tensor(rows)]
     positions = weights[POSITION_EMBEDDINGS]
     permuted[POSITION_EMBEDDINGS] = torch.cat([positions.new_zeros(first_position, positions.size(1)), positions])
     theirs = {}
-    for ours, parts in key_map.names(layers).items():
+    for ours, parts in key_map.names(layers, with_head=HEAD_BIAS in weights).items():
         for part, tensor in zip(parts, permuted[ours].chunk(len(parts)), strict=True):
             theirs[part] = tensor.clone()
     return theirs
+
+
+def _by_symbol(weights: Mapping[str, Tensor]) -> list[str]:
+    """Names of the weights that have a row for each symbol."""
+    return [name for name in (WORD_EMBEDDINGS, HEAD_BIAS) if name in weights]
 
 
 def _with_todays_names(source: Mapping[str, Tensor], key_map: KeyMap) -> dict[str, Tensor]:
@@ -103,12 +108,8 @@ def _resolve_tied(theirs: dict[str, Tensor], key_map: KeyMap) -> None:
             raise UserError(f"{copy} differs from {original}; this encoder's masked-LM head ties them")
 
 
-def _require_same_names(expected: set[str], found: set[str], key_map: KeyMap) -> None:
+def _require_same_names(expected: set[str], found: Set[str]) -> None:
     missing, unexpected = expected - found, found - expected
-    if key_map.head_names() <= missing:
-        raise UserError(
-            "it has no masked-LM head, which the teacher and the student start from; give the ...ForMaskedLM"
-        )
     if missing:
         raise UserError(f"it lacks {_some(missing)}")
     if unexpected:

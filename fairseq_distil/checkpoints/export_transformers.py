@@ -15,7 +15,7 @@ from fairseq_distil.data.dictionary_check import MASK_SYMBOL
 from fairseq_distil.data.tokenizers import WordPieceTokenizer
 from fairseq_distil.data.tokenizers.wordpiece import VOCABULARY_FILE
 from fairseq_distil.errors import UserError, naming
-from fairseq_distil.models.distil_encoder import encoder_sizes
+from fairseq_distil.models.distil_encoder_config import encoder_sizes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

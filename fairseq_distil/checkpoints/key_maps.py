@@ -44,10 +44,16 @@ class KeyMap:
     old_names: Mapping[str, str] = field(default_factory=dict)
     fused: Modules = field(default_factory=dict)
 
-    def names(self, layers: int) -> dict[str, tuple[str, ...]]:
-        """Every parameter of an encoder with so many layers: our name, and the names whose tensors make it up."""
-        names = {ours: (theirs,) for ours, theirs in {**self.parameters, **self.head_parameters}.items()}
-        names |= _parameters_of({**self.modules, **self.head_modules})
+    def names(self, layers: int, with_head: bool) -> dict[str, tuple[str, ...]]:
+        """Every parameter of an encoder: our name, and the names whose tensors make it up.
+
+        Args:
+            layers: transformer layers
+            with_head: whether the masked-LM head is to be among them
+        """
+        parameters = {**self.parameters, **(self.head_parameters if with_head else {})}
+        names = {ours: (theirs,) for ours, theirs in parameters.items()}
+        names |= _parameters_of({**self.modules, **(self.head_modules if with_head else {})})
         for layer in range(layers):
             for ours, theirs in _parameters_of(self.layer_modules).items():
                 names[ours.format(layer=layer)] = tuple(name.format(layer=layer) for name in theirs)

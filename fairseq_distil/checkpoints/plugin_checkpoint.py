@@ -11,6 +11,7 @@ from fairseq.dataclass.initialize import add_defaults
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from fairseq_distil.checkpoints.key_maps import HEAD_BIAS
 from fairseq_distil.errors import UserError
 from fairseq_distil.modules import EncoderConfig, MaskedLMHead, TransformerEncoder
 
@@ -31,7 +32,7 @@ def plugin_checkpoint(weights: dict[str, Tensor], sizes: Mapping[str, Any], symb
     _require_shapes(weights, sizes, len(symbols))
     return {
         "args": None,
-        "cfg": _configuration(sizes),
+        "cfg": _configuration({**sizes, "no_masked_lm_head": HEAD_BIAS not in weights}),
         "model": weights,
         "criterion": None,
         "optimizer_history": [
@@ -54,10 +55,10 @@ def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _configuration(sizes: Mapping[str, Any]) -> dict[str, Any]:
-    tokens = min(DEFAULT_TOKENS_PER_SAMPLE, sizes["max_positions"])
+def _configuration(model: Mapping[str, Any]) -> dict[str, Any]:
+    tokens = min(DEFAULT_TOKENS_PER_SAMPLE, model["max_positions"])
     parts = {
-        "model": {"_name": "distil_encoder", **sizes},
+        "model": {"_name": "distil_encoder", **model},
         "task": {"_name": "distil_masked_lm", "data": ".", "tokens_per_sample": tokens},
         "criterion": {"_name": "masked_lm"},
     }
@@ -80,7 +81,9 @@ def _require_shapes(weights: Mapping[str, Tensor], sizes: Mapping[str, Any], voc
     except ValueError as error:
         raise UserError(str(error)) from error
     with torch.device("meta"):
-        modules = {"encoder": TransformerEncoder(config), "masked_lm_head": MaskedLMHead(config)}
+        modules: dict[str, nn.Module] = {"encoder": TransformerEncoder(config)}
+        if HEAD_BIAS in weights:
+            modules["masked_lm_head"] = MaskedLMHead(config)
     for name, expected in nn.ModuleDict(modules).state_dict().items():
         if weights[name].shape != expected.shape:
             raise UserError(

@@ -58,25 +58,41 @@ class DistillationCriterion(FairseqCriterion):
         self.mask_prob = task.cfg.mask_prob
         self.soft_targets_everywhere = cfg.soft_target_weight > 0 and str(cfg.soft_target_positions) == "all"
         self.needs_teacher = cfg.soft_target_weight > 0 or cfg.cosine_weight > 0
+        self.needs_masks = cfg.mlm_weight > 0 or (cfg.soft_target_weight > 0 and not self.soft_targets_everywhere)
 
     def require_suitable(self, model: BaseFairseqModel) -> None:
-        """Check that a model has what the terms need.
+        """Check that a model and the task's masking have what the terms need.
 
         Raises:
-            UserError: a term needs a teacher, and the model has none, or hidden states of equal width, which differ
+            UserError: a term needs a teacher, a masked-LM head or masked tokens that there are none of, or hidden
+                states of equal width, which differ
         """
-        if not self.needs_teacher:
-            return
-        if getattr(model, "teacher", None) is None:
+        if self.needs_masks and self.mask_prob == 0:
+            raise UserError(
+                "criterion.mlm_weight and soft targets at masked positions need masks, but task.mask_prob is 0; raise "
+                "it, or set these weights to 0"
+            )
+        if self.needs_teacher and getattr(model, "teacher", None) is None:
             raise UserError(
                 "criterion.soft_target_weight and criterion.cosine_weight need a teacher, but the model has none; "
                 "train a teacher_student with --teacher, or set both weights to 0"
             )
-        widths = model.config.width, model.teacher.config.width
-        if self.cfg.cosine_weight > 0 and widths[0] != widths[1]:
+        for weight, encoder, role in (
+            (self.cfg.mlm_weight, model, "the model"),
+            (self.cfg.soft_target_weight, model, "the student"),
+            (self.cfg.soft_target_weight, getattr(model, "teacher", None), "the teacher"),
+        ):
+            if weight > 0 and encoder.masked_lm_head is None:
+                raise UserError(
+                    f"criterion.mlm_weight and criterion.soft_target_weight need masked-LM heads, but {role} has none; "
+                    "set both weights to 0, or train a head first: --arch distil_encoder --pretrained TEACHER "
+                    "--fit-mlm-head"
+                )
+        if self.cfg.cosine_weight > 0 and model.config.width != model.teacher.config.width:
             raise UserError(
-                f"criterion.cosine_weight needs hidden states of equal width, but the student's are {widths[0]} wide "
-                f"and the teacher's {widths[1]}; make them equal, or set the weight to 0"
+                f"criterion.cosine_weight needs hidden states of equal width, but the student's are "
+                f"{model.config.width} wide and the teacher's {model.teacher.config.width}; make them equal, or set "
+                "the weight to 0"
             )
 
     def forward(
@@ -97,18 +113,19 @@ class DistillationCriterion(FairseqCriterion):
         student_rows = model(**sample["net_input"], features_only=True)[0].flatten(0, 1)[rows]
         teacher_rows = self._teacher_rows(model, sample["net_input"], rows)
 
-        vocabulary = self._vocabulary_loss(
-            model, student_rows, teacher_rows, sample["target"].flatten()[positions.masked], over_all_tokens
-        )
-        loss = vocabulary.total
         logging_output = {
             "ntokens": sample["ntokens"],
             "nsentences": sample["nsentences"],
             "sample_size": tokens if over_all_tokens else masked,
             "masked_tokens": masked,
-            "mlm_loss": vocabulary.mlm,
-            "mlm_correct": vocabulary.mlm_correct,
         }
+        loss = student_rows.new_zeros((), dtype=torch.float32)
+        if self._needs_vocabulary(model):
+            targets = sample["target"].flatten()[positions.masked]
+            vocabulary = self._vocabulary_loss(model, student_rows, teacher_rows, targets, over_all_tokens)
+            loss = loss + vocabulary.total
+            logging_output["mlm_loss"] = vocabulary.mlm
+            logging_output["mlm_correct"] = vocabulary.mlm_correct
         if self.cfg.soft_target_weight > 0:
             logging_output["soft_target_loss"] = vocabulary.soft_target
             logging_output["soft_target_tokens"] = tokens if self.soft_targets_everywhere else masked
@@ -120,6 +137,12 @@ class DistillationCriterion(FairseqCriterion):
             logging_output["cosine_tokens"] = tokens
         logging_output["loss"] = loss.detach()
         return loss, logging_output["sample_size"], logging_output
+
+    def _needs_vocabulary(self, model: BaseFairseqModel) -> bool:
+        """Whether to project on the vocabulary: for a term, or to tell a validation's perplexity where none has it."""
+        if self.cfg.soft_target_weight > 0 or self.cfg.mlm_weight > 0:
+            return True
+        return not model.training and model.masked_lm_head is not None
 
     def _positions(self, sample: Dict[str, Any]) -> TokenPositions:
         if "positions" in sample:
@@ -144,7 +167,7 @@ class DistillationCriterion(FairseqCriterion):
         teacher = None
         if self.cfg.soft_target_weight > 0:
             teacher = model.teacher.vocabulary_projection(teacher_rows[needed])
-        masked_scale = 1 / self.mask_prob if over_all_tokens else 1.0
+        masked_scale = 1 / self.mask_prob if over_all_tokens and self.needs_masks else 1.0
         scales = TermScales(
             temperature=self.cfg.soft_target_temperature,
             soft_target=self.cfg.soft_target_weight * (1.0 if self.soft_targets_everywhere else masked_scale),
@@ -172,7 +195,8 @@ class DistillationCriterion(FairseqCriterion):
         log_mean("cosine_loss", "cosine_loss", "cosine_tokens", digits=4)
         log_mean("mlm_accuracy", "mlm_correct", "masked_tokens", digits=4)
         log_mean("teacher_agreement", "teacher_agreement", "masked_tokens", digits=4)
-        metrics.log_derived("mlm_ppl", _masked_lm_perplexity)
+        if "mlm_loss" in totals:
+            metrics.log_derived("mlm_ppl", _masked_lm_perplexity)
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:

@@ -1,7 +1,8 @@
 """Registered models and architectures."""
 
 from . import architectures
-from .distil_encoder import DistilEncoderConfig, DistilEncoderModel
+from .distil_encoder import DistilEncoderModel
+from .distil_encoder_config import DistilEncoderConfig
 from .teacher_student import TeacherStudentConfig, TeacherStudentModel
 
 __all__ = [

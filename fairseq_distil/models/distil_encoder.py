@@ -1,117 +1,106 @@
 """The encoder, registered as ``distil_encoder``."""
 
-from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Tuple
 
 import torch
-from fairseq import hub_utils
-from fairseq.data import Dictionary
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq import hub_utils, utils
 from fairseq.models import BaseFairseqModel, register_model
 from fairseq.tasks import FairseqTask
-from torch import Tensor
+from torch import Tensor, nn
 
-from fairseq_distil.errors import UserError
+from fairseq_distil.errors import UserError, naming
 from fairseq_distil.hub_interface import DistilEncoderHubInterface
 from fairseq_distil.losses import VocabularyProjection
 from fairseq_distil.modules import (
-    ACTIVATIONS,
+    ClassificationHead,
     EncoderConfig,
     MaskedLMHead,
+    QuestionAnsweringHead,
     TransformerEncoder,
     initialize_bert_parameters,
 )
 
-BASE_LAYERS, BASE_WIDTH, BASE_HEADS = 12, 768, 12
-
-
-@dataclass
-class DistilEncoderConfig(FairseqDataclass):
-    """Sizes that are left out are BERT-base's, or the architecture's."""
-
-    encoder_layers: Optional[int] = field(default=None, metadata={"help": "transformer layers"})
-    encoder_embed_dim: Optional[int] = field(default=None, metadata={"help": "width of the hidden states"})
-    encoder_ffn_embed_dim: Optional[int] = field(
-        default=None, metadata={"help": "inner width of the feed-forward blocks (default: 4 x the hidden states')"}
-    )
-    encoder_attention_heads: Optional[int] = field(default=None, metadata={"help": "attention heads of each layer"})
-    max_positions: Optional[int] = field(
-        default=None, metadata={"help": "longest sequence in tokens, specials included (default: 512)"}
-    )
-    activation_fn: Optional[ChoiceEnum(list(ACTIVATIONS))] = field(
-        default=None, metadata={"help": "activation of the feed-forward blocks (default: gelu, the exact one)"}
-    )
-    layer_norm_eps: Optional[float] = field(
-        default=None, metadata={"help": "epsilon of every LayerNorm (default: 1e-12, BERT's)"}
-    )
-    initializer_range: float = field(
-        default=0.02,
-        metadata={"help": "standard deviation of the first weights; narrow encoders learn faster with more"},
-    )
-    dropout: float = field(default=0.1, metadata={"help": "dropout probability of embeddings and feed-forward blocks"})
-    attention_dropout: float = field(default=0.1, metadata={"help": "dropout probability of attention probabilities"})
-
-
-def encoder_config(cfg: DistilEncoderConfig, dictionary: Dictionary) -> EncoderConfig:
-    """The encoder's shape, with BERT-base's sizes where ``cfg`` has none.
-
-    Raises:
-        UserError: a size is impossible
-    """
-    width = _given(cfg.encoder_embed_dim, BASE_WIDTH)
-    try:
-        return EncoderConfig(
-            vocabulary_size=len(dictionary),
-            padding_index=dictionary.pad(),
-            layers=_given(cfg.encoder_layers, BASE_LAYERS),
-            width=width,
-            feed_forward_width=_given(cfg.encoder_ffn_embed_dim, 4 * width),
-            attention_heads=_given(cfg.encoder_attention_heads, BASE_HEADS),
-            max_positions=_given(cfg.max_positions, 512),
-            activation=str(_given(cfg.activation_fn, "gelu")),
-            layer_norm_epsilon=_given(cfg.layer_norm_eps, 1e-12),
-            initializer_range=cfg.initializer_range,
-            dropout=cfg.dropout,
-            attention_dropout=cfg.attention_dropout,
-        )
-    except ValueError as error:
-        raise UserError(f"the encoder cannot be built: {error}") from error
-
-
-def _given(value: Any, default: Any) -> Any:
-    return default if value is None else value
-
-
-def encoder_sizes(config: EncoderConfig) -> Dict[str, Any]:
-    """The shape as the fields of :class:`DistilEncoderConfig` that define it."""
-    return {
-        "encoder_layers": config.layers,
-        "encoder_embed_dim": config.width,
-        "encoder_ffn_embed_dim": config.feed_forward_width,
-        "encoder_attention_heads": config.attention_heads,
-        "max_positions": config.max_positions,
-        "activation_fn": config.activation,
-        "layer_norm_eps": config.layer_norm_epsilon,
-    }
+from .distil_encoder_config import DistilEncoderConfig, encoder_config, encoder_sizes, remember_in_checkpoints
+from .pretrained_encoder import has_masked_lm_head, read_pretrained, restore, start_from
 
 
 @register_model("distil_encoder", dataclass=DistilEncoderConfig)
 class DistilEncoderModel(BaseFairseqModel):
     """A BERT-family encoder with a masked-LM head: learned positions, post-LayerNorm, no token types, no pooler.
 
-    Trains with fairseq's own ``masked_lm`` criterion as well as with ``distillation``.
+    Trains with fairseq's own ``masked_lm`` criterion as well as with ``distillation``, and fine-tunes with its
+    ``sentence_prediction``.
+
+    Args:
+        config: the encoder's shape
+        with_masked_lm_head: whether it has a masked-LM head
     """
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: EncoderConfig, with_masked_lm_head: bool = True) -> None:
         super().__init__()
         self.config = config
         self.encoder = TransformerEncoder(config)
-        self.masked_lm_head = MaskedLMHead(config)
+        self.masked_lm_head = MaskedLMHead(config) if with_masked_lm_head else None
+        self.classification_heads = nn.ModuleDict()
+        self.question_answering_head: Optional[QuestionAnsweringHead] = None
+        self.encoder_is_frozen = False
         initialize_bert_parameters(self, config.initializer_range)
 
     @classmethod
     def build_model(cls, cfg: DistilEncoderConfig, task: FairseqTask) -> "DistilEncoderModel":
-        return cls(encoder_config(cfg, task.source_dictionary))
+        """Build it from its sizes, or from what ``cfg.pretrained`` holds.
+
+        Raises:
+            UserError: impossible or contradictory settings, or an encoder that cannot be read or does not fit them
+        """
+        if cfg.pretrained:
+            stored = read_pretrained(cfg, task.source_dictionary, utils.split_paths(task.cfg.data)[0])
+            has_head = not cfg.no_masked_lm_head and (cfg.fit_mlm_head or has_masked_lm_head(stored.weights))
+            model = cls(stored.config, has_head)
+            with naming(f"pretrained {cfg.pretrained}"):
+                start_from(model, stored.weights)
+        else:
+            if cfg.fit_mlm_head:
+                raise UserError("--fit-mlm-head (model.fit_mlm_head) needs --pretrained: the encoder of the head")
+            model = cls(encoder_config(cfg, task.source_dictionary), not cfg.no_masked_lm_head)
+        if cfg.fit_mlm_head:
+            model.freeze_encoder()
+        model.finish(cfg)
+        return model
+
+    @classmethod
+    def restored(cls, config: EncoderConfig, weights: Dict[str, Tensor]) -> "DistilEncoderModel":
+        """The encoder of a state dict, with the heads that it holds.
+
+        Raises:
+            UserError: the weights do not fit ``config``
+        """
+        model = cls(config, has_masked_lm_head(weights))
+        restore(model, weights)
+        return model
+
+    def finish(self, cfg: DistilEncoderConfig) -> None:
+        """What comes last in building: let checkpoints tell the sizes, and compile."""
+        has_no_head = self.masked_lm_head is None
+        sizes = encoder_sizes(self.config)
+        remember_in_checkpoints(cfg, {**sizes, "pretrained": None, "no_masked_lm_head": has_no_head})
+        if cfg.compile:
+            self.compile_encoder()
+
+    def compile_encoder(self) -> None:
+        """Compile the encoder's forward for every length that it meets; names in the state dict stay as they are."""
+        self.encoder.compile(dynamic=False)
+
+    def freeze_encoder(self) -> None:
+        """Keep all but the heads as they are, dropout of the encoder included."""
+        self.encoder_is_frozen = True
+        self.encoder.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "DistilEncoderModel":
+        super().train(mode)
+        if self.encoder_is_frozen:
+            self.encoder.eval()
+        return self
 
     @classmethod
     def from_pretrained(
@@ -135,6 +124,37 @@ class DistilEncoderModel(BaseFairseqModel):
         )
         return DistilEncoderHubInterface(loaded["task"], loaded["models"][0])
 
+    def register_classification_head(
+        self, name: str, num_classes: int, inner_dim: Optional[int] = None, **_: Any
+    ) -> None:
+        """Add a head for sentences, or replace the one of that name; fairseq's fine-tuning task calls this."""
+        head = ClassificationHead(self.config.width, inner_dim or self.config.width, num_classes)
+        self.classification_heads[name] = self._initialized(head)
+
+    def register_question_answering_head(self) -> None:
+        """Add a head that marks where an answer begins and ends."""
+        self.question_answering_head = self._initialized(QuestionAnsweringHead(self.config.width))
+
+    def _initialized(self, head: nn.Module) -> nn.Module:
+        initialize_bert_parameters(head, self.config.initializer_range)
+        return head.train(self.training)
+
+    def upgrade_state_dict_named(self, state_dict: Dict[str, Tensor], name: str) -> None:
+        """Make a checkpoint's heads this model's: those that only one of the two has are dropped, or stay as they are.
+
+        So a pre-trained checkpoint is loaded for fine-tuning, and a fine-tuned one as an encoder.
+        """
+        prefix = f"{name}." if name else ""
+        current = self.state_dict(prefix=prefix)
+        optional = tuple(f"{prefix}{head}" for head in ("classification_heads.", "question_answering_head."))
+        if self.masked_lm_head is None:
+            optional += (f"{prefix}masked_lm_head.",)
+        for key in [key for key in state_dict if key.startswith(optional) and key not in current]:
+            del state_dict[key]
+        for key, tensor in current.items():
+            if key.startswith(optional):
+                state_dict.setdefault(key, tensor)
+
     def max_positions(self) -> int:
         return self.config.max_positions
 
@@ -149,6 +169,8 @@ class DistilEncoderModel(BaseFairseqModel):
         features_only: bool = False,
         masked_tokens: Optional[Tensor] = None,
         return_all_hiddens: bool = False,
+        classification_head_name: Optional[str] = None,
+        answer_logits: bool = False,
         **_: Any,
     ) -> Tuple[Tensor, Dict[str, Optional[List[Tensor]]]]:
         """Encode a batch.
@@ -160,27 +182,43 @@ class DistilEncoderModel(BaseFairseqModel):
             features_only: return the last hidden states instead of logits
             masked_tokens: boolean ``(batch, length)``; logits of these tokens alone are computed
             return_all_hiddens: whether to return the hidden states of every layer
+            classification_head_name: return the logits of this classification head
+            answer_logits: return the logits of the question-answering head
 
         Returns:
             logits ``(batch, length, vocab)``, or ``(masked tokens, vocab)``, or the last hidden states
-            ``(batch, length, width)``; and ``inner_states``, the embeddings' and every layer's output.
+            ``(batch, length, width)``, or ``(batch, classes)``, or ``(batch, length, 2)``; and ``inner_states``, the
+            embeddings' and every layer's output.
+
+        Raises:
+            UserError: logits are asked of a masked-LM head that the encoder does not have
         """
         hidden_states = self.encoder(src_tokens, self._padding_mask(src_tokens, has_padding))
         extra = {"inner_states": hidden_states if return_all_hiddens else None}
         hidden = hidden_states[-1]
+        if classification_head_name is not None:
+            return self.classification_heads[classification_head_name](hidden), extra
+        if answer_logits:
+            return self.question_answering_head(hidden), extra
         if features_only:
             return hidden, extra
         if masked_tokens is not None:
             hidden = hidden[masked_tokens]
-        return self.masked_lm_head(hidden, self.encoder.embeddings.word_embeddings.weight), extra
+        return self._required_head()(hidden, self.encoder.embeddings.word_embeddings.weight), extra
 
     def vocabulary_projection(self, hidden: Tensor) -> VocabularyProjection:
-        """What the vocabulary losses read instead of logits, for hidden states ``(rows, width)``."""
-        return VocabularyProjection(
-            self.masked_lm_head.transform(hidden),
-            self.encoder.embeddings.word_embeddings.weight,
-            self.masked_lm_head.bias,
-        )
+        """What the vocabulary losses read instead of logits, for hidden states ``(rows, width)``.
+
+        Raises:
+            UserError: the encoder has no masked-LM head
+        """
+        head = self._required_head()
+        return VocabularyProjection(head.transform(hidden), self.encoder.embeddings.word_embeddings.weight, head.bias)
+
+    def _required_head(self) -> MaskedLMHead:
+        if self.masked_lm_head is None:
+            raise UserError("the encoder has no masked-LM head, so that it predicts no tokens; see --fit-mlm-head")
+        return self.masked_lm_head
 
     def _padding_mask(self, tokens: Tensor, has_padding: Optional[bool]) -> Optional[Tensor]:
         if has_padding is False:

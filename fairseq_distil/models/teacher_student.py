@@ -12,11 +12,13 @@ from fairseq.tasks import FairseqTask
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from fairseq_distil.errors import UserError
+from fairseq_distil.errors import UserError, naming
 from fairseq_distil.modules import EncoderConfig, parse_layer_map, select_layers
 
-from .distil_encoder import DistilEncoderConfig, DistilEncoderModel, encoder_config, encoder_sizes
-from .teacher_loading import load_teacher
+from .distil_encoder import DistilEncoderModel
+from .distil_encoder_config import DistilEncoderConfig, encoder_config, encoder_sizes
+from .encoder_loading import read_encoder
+from .pretrained_encoder import has_masked_lm_head, read_pretrained, start_from
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,9 @@ class TeacherStudentConfig(DistilEncoderConfig):
             "(default: evenly spaced, with the first and the last; 0,2,4,7,9,11 for 12 -> 6)"
         },
     )
+    teacher_dtype: ChoiceEnum(["same", "float32", "bfloat16", "float16"]) = field(
+        default="same", metadata={"help": "type of the teacher's weights (default: the student's)"}
+    )
 
 
 @register_model("teacher_student", dataclass=TeacherStudentConfig)
@@ -53,9 +58,12 @@ class TeacherStudentModel(DistilEncoderModel):
     student from device to device.
     """
 
-    def __init__(self, student_config: EncoderConfig, teacher: DistilEncoderModel) -> None:
-        super().__init__(student_config)
+    def __init__(
+        self, student_config: EncoderConfig, teacher: DistilEncoderModel, with_masked_lm_head: bool = True
+    ) -> None:
+        super().__init__(student_config, with_masked_lm_head)
         self._teacher_outside_of_modules = (teacher.requires_grad_(False).eval(),)
+        self._teacher_dtype: Optional[torch.dtype] = None
 
     @property
     def teacher(self) -> DistilEncoderModel:
@@ -69,14 +77,24 @@ class TeacherStudentModel(DistilEncoderModel):
         Raises:
             UserError: no usable teacher, or one with another dictionary; settings that do not fit the teacher
         """
-        if not cfg.teacher:
-            raise UserError("teacher_student needs --teacher (model.teacher): the checkpoint of a distil_encoder")
-        if cfg.student_init == "random" and cfg.teacher_layer_map:
-            raise UserError("--teacher-layer-map is of no use with --student-init random; leave one of them out")
-        teacher = load_teacher(cfg.teacher, task.source_dictionary, utils.split_paths(task.cfg.data)[0])
-        model = cls(encoder_config(_with_teacher_sizes(cfg, teacher.config), task.source_dictionary), teacher)
-        if cfg.student_init == "teacher":
-            model.start_from_teacher(cfg.teacher_layer_map)
+        _require_consistent(cfg)
+        dictionary, data = task.source_dictionary, utils.split_paths(task.cfg.data)[0]
+        stored = read_encoder(cfg.teacher, dictionary, data, role="teacher")
+        with naming(f"teacher {cfg.teacher}"):
+            teacher = DistilEncoderModel.restored(stored.config, stored.weights)
+        if cfg.pretrained:
+            start = read_pretrained(cfg, dictionary, data)
+            model = cls(start.config, teacher, not cfg.no_masked_lm_head and has_masked_lm_head(start.weights))
+            with naming(f"pretrained {cfg.pretrained}"):
+                start_from(model, start.weights)
+        else:
+            has_head = not cfg.no_masked_lm_head and teacher.masked_lm_head is not None
+            model = cls(encoder_config(_with_teacher_sizes(cfg, teacher.config), dictionary), teacher, has_head)
+            if cfg.student_init == "teacher":
+                model.start_from_teacher(cfg.teacher_layer_map)
+        if str(cfg.teacher_dtype) != "same":
+            model.set_teacher_dtype(getattr(torch, str(cfg.teacher_dtype)))
+        model.finish(cfg)
         _log_sizes(model, cfg.teacher)
         return model
 
@@ -99,7 +117,16 @@ class TeacherStudentModel(DistilEncoderModel):
         except ValueError as error:
             raise UserError(f"--teacher-layer-map (model.teacher_layer_map): {error}") from error
         logger.info("student layers start from the teacher's layers %s", layers)
-        self.load_state_dict(select_layers(self.teacher.state_dict(), layers), strict=True)
+        start_from(self, select_layers(self.teacher.state_dict(), layers))
+
+    def set_teacher_dtype(self, dtype: torch.dtype) -> None:
+        """Hold the teacher's weights in ``dtype`` from now on, whatever the student's are moved to."""
+        self._teacher_dtype = dtype
+        self.teacher.to(dtype)
+
+    def compile_encoder(self) -> None:
+        super().compile_encoder()
+        self.teacher.compile_encoder()
 
     @torch.inference_mode()
     def teacher_hidden(self, net_input: Dict[str, Any]) -> Tensor:
@@ -108,7 +135,22 @@ class TeacherStudentModel(DistilEncoderModel):
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> "TeacherStudentModel":
         self.teacher._apply(function, recurse)
+        if self._teacher_dtype is not None:
+            self.teacher.to(self._teacher_dtype)
         return super()._apply(function, recurse)
+
+
+def _require_consistent(cfg: TeacherStudentConfig) -> None:
+    if not cfg.teacher:
+        raise UserError("teacher_student needs --teacher (model.teacher): the checkpoint of a distil_encoder")
+    if cfg.fit_mlm_head:
+        raise UserError("--fit-mlm-head is for a distil_encoder; fit the teacher's head first, then distil")
+    if cfg.pretrained and (cfg.student_init == "random" or cfg.teacher_layer_map):
+        raise UserError(
+            "--pretrained is what the student starts from; leave out --student-init and --teacher-layer-map"
+        )
+    if cfg.student_init == "random" and cfg.teacher_layer_map:
+        raise UserError("--teacher-layer-map is of no use with --student-init random; leave one of them out")
 
 
 def _with_teacher_sizes(cfg: TeacherStudentConfig, teacher_config: EncoderConfig) -> TeacherStudentConfig:

@@ -8,12 +8,15 @@ from .encoder_layer import EncoderLayer
 from .initialization import initialize_bert_parameters
 from .layer_map import default_layer_map, parse_layer_map, select_layers
 from .masked_lm_head import MaskedLMHead
+from .task_heads import ClassificationHead, QuestionAnsweringHead
 
 __all__ = [
     "ACTIVATIONS",
+    "ClassificationHead",
     "EncoderConfig",
     "EncoderLayer",
     "MaskedLMHead",
+    "QuestionAnsweringHead",
     "SelfAttention",
     "TransformerEmbeddings",
     "TransformerEncoder",

@@ -12,7 +12,7 @@ from fairseq.data import Dictionary, FairseqDataset
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import register_task
 from fairseq.tasks.masked_lm import MaskedLMTask
-from omegaconf import OmegaConf, open_dict
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from fairseq_distil.criterions import DistillationCriterion
@@ -25,7 +25,6 @@ from fairseq_distil.data.token_blocks import load_token_blocks
 from fairseq_distil.data.tokenizers import load_tokenizer
 from fairseq_distil.errors import UserError
 from fairseq_distil.models import DistilEncoderModel
-from fairseq_distil.models.distil_encoder import encoder_sizes
 
 from .distil_masked_lm_config import DistilMaskedLMConfig, require_valid
 
@@ -108,7 +107,7 @@ class DistilMaskedLMTask(MaskedLMTask):
         return np.array([tokenizer.begins_word(symbol) for symbol in self.dictionary.symbols])
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
-        """Build the model; write the sizes that it worked out into ``cfg``, so that a checkpoint tells them.
+        """Build the model; a student whose teacher is not at hand is loaded from its checkpoint without it.
 
         Raises:
             UserError: samples are longer than the model's positions
@@ -118,14 +117,11 @@ class DistilMaskedLMTask(MaskedLMTask):
                 logger.warning("teacher %s: no such file; the student is loaded without it", cfg.teacher)
             cfg = OmegaConf.merge(cfg, {"_name": "distil_encoder"})
         model = self._model = super().build_model(cfg, from_checkpoint)
-        if isinstance(model, DistilEncoderModel):
-            with open_dict(cfg):
-                cfg.update(encoder_sizes(model.config))
-            if self.cfg.tokens_per_sample > model.max_positions():
-                raise UserError(
-                    f"--tokens-per-sample (task.tokens_per_sample) is {self.cfg.tokens_per_sample}, but the model has "
-                    f"{model.max_positions()} positions; lower it, or build the model with more --max-positions"
-                )
+        if isinstance(model, DistilEncoderModel) and self.cfg.tokens_per_sample > model.max_positions():
+            raise UserError(
+                f"--tokens-per-sample (task.tokens_per_sample) is {self.cfg.tokens_per_sample}, but the model has "
+                f"{model.max_positions()} positions; lower it, or build the model with more --max-positions"
+            )
         return model
 
     def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> FairseqCriterion:
@@ -137,8 +133,11 @@ class DistilMaskedLMTask(MaskedLMTask):
             UserError: the model lacks what the criterion needs
         """
         criterion = super().build_criterion(cfg, from_checkpoint)
-        if self._model is not None and isinstance(criterion, DistillationCriterion):
-            criterion.require_suitable(self._model)
+        if isinstance(criterion, DistillationCriterion):
+            if self._model is not None:
+                criterion.require_suitable(self._model)
+        elif self.cfg.mask_prob == 0:
+            raise UserError(f"task.mask_prob is 0, which leaves criterion {cfg._name} nothing to predict; raise it")
         return criterion
 
     def train_step(

@@ -23,7 +23,10 @@ class DistilMaskedLMConfig(FairseqDataclass):
         },
     )
     tokens_per_sample: int = field(default=512, metadata={"help": "tokens of a sample at most, specials included"})
-    mask_prob: float = field(default=0.15, metadata={"help": "fraction of the tokens that is selected for prediction"})
+    mask_prob: float = field(
+        default=0.15,
+        metadata={"help": "fraction of the tokens that is selected for prediction; 0 serves the cosine term alone"},
+    )
     leave_unmasked_prob: float = field(
         default=0.1, metadata={"help": "probability that a selected token stays as it is"}
     )
@@ -57,9 +60,7 @@ def require_valid(cfg: DistilMaskedLMConfig) -> None:
     Raises:
         UserError: a setting is out of its range, or two do not go together
     """
-    if not 0 < cfg.mask_prob <= 1:
-        raise UserError(f"task.mask_prob is {cfg.mask_prob}, but must be a probability in (0, 1]")
-    for name in ("leave_unmasked_prob", "random_token_prob"):
+    for name in ("mask_prob", "leave_unmasked_prob", "random_token_prob"):
         if not 0 <= cfg[name] <= 1:
             raise UserError(f"task.{name} is {cfg[name]}, but must be a probability in [0, 1]")
     if cfg.leave_unmasked_prob + cfg.random_token_prob > 1:

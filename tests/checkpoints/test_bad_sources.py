@@ -132,9 +132,14 @@ def test_weights_of_another_shape(make_source: Callable, refuse: Callable, chang
     assert refuse(directory).startswith(f"{directory}: {reason}")
 
 
-def test_an_encoder_without_a_head(make_source: Callable, refuse: Callable) -> None:
-    directory = make_source("bert", lambda model, path: model.bert.save_pretrained(path)).directory
-    assert refuse(directory).startswith(f"{directory}: it has no masked-LM head")
+def test_half_a_head(make_source: Callable, refuse: Callable) -> None:
+    def save(model, directory: Path) -> None:
+        tensors = {name: tensor for name, tensor in model.state_dict().items() if "transform.dense" not in name}
+        torch.save(tensors, directory / "pytorch_model.bin")
+
+    directory = make_source("bert", save).directory
+    lacking = "cls.predictions.transform.dense.bias, cls.predictions.transform.dense.weight"
+    assert refuse(directory) == f"{directory}: it lacks {lacking}"
 
 
 def test_an_untied_head(make_source: Callable, refuse: Callable) -> None:

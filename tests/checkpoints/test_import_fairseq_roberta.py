@@ -13,7 +13,8 @@ from torch import Tensor
 
 from fairseq_distil.checkpoints.import_checkpoint import import_checkpoint
 from fairseq_distil.errors import UserError
-from fairseq_distil.models.teacher_loading import load_teacher
+from fairseq_distil.models import DistilEncoderModel
+from fairseq_distil.models.encoder_loading import read_encoder
 
 assert_close = partial(torch.testing.assert_close, atol=1e-5, rtol=1e-5)
 # fairseq reads the Namespaces of old checkpoints through parts of Hydra that have been renamed since.
@@ -63,7 +64,8 @@ def make_roberta(dictionary: Dictionary, tmp_path: Path) -> Callable:
 
 
 def assert_same_logits_and_hidden_states(path: Path, theirs: RobertaModel, own: Dictionary, ours: Dictionary) -> None:
-    teacher = load_teacher(str(path), ours)
+    stored = read_encoder(str(path), ours)
+    teacher = DistilEncoderModel.restored(stored.config, stored.weights)
     rows = torch.tensor([own.index(symbol) for symbol in ours.symbols])
     tokens = torch.randint(4, len(ours), (3, 11), generator=torch.Generator().manual_seed(6))
     tokens[1, 8:] = tokens[2, 5:] = ours.pad()

@@ -14,7 +14,7 @@ from transformers import BertModel, PreTrainedModel
 from fairseq_distil.checkpoints.import_transformers import import_transformers
 from fairseq_distil.errors import UserError
 from fairseq_distil.models import DistilEncoderModel
-from fairseq_distil.models.teacher_loading import load_teacher
+from fairseq_distil.models.encoder_loading import read_encoder
 
 assert_close = partial(torch.testing.assert_close, atol=1e-5, rtol=1e-5)
 
@@ -53,7 +53,8 @@ def imported(directory: Path, dictionary: Dictionary, gpt2_encoder: dict[str, in
     state = import_transformers(directory, dictionary.symbols, lambda symbol: piece_of_number.get(symbol, symbol))
     path = directory / "imported.pt"
     torch.save(state, path)
-    return load_teacher(str(path), dictionary)
+    stored = read_encoder(str(path), dictionary)
+    return DistilEncoderModel.restored(stored.config, stored.weights)
 
 
 @pytest.mark.parametrize("family", ["bert", "distilbert", "roberta", "xlm-roberta", "camembert"])
@@ -149,6 +150,27 @@ def test_a_directory_as_teacher(
     run = setup_run({"_name": "teacher_student", "teacher": str(directory)}, data=data)
     assert run.model.config.layers == 1
     assert_same_encoder(run.model.teacher, model, dictionary, rows)
+
+
+def bare(model: PreTrainedModel, directory: Path) -> None:
+    getattr(model, model.base_model_prefix).save_pretrained(directory)
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "roberta", "xlm-roberta", "camembert"])
+def test_an_encoder_without_a_masked_lm_head(make_source: Callable, gpt2_encoder: dict[str, int], family: str) -> None:
+    directory, model, rows = make_source(family, bare)
+    dictionary = shuffled_dictionary(rows)
+    ours = imported(directory, dictionary, gpt2_encoder).eval()
+    assert ours.masked_lm_head is None
+    tokens = torch.tensor([[0, 7, 5, 9, 6, 2], [0, 8, 4, 2, 1, 1]])
+    is_token = tokens.ne(dictionary.pad())
+    row_of_id = torch.tensor([rows[symbol] for symbol in dictionary.symbols])
+    with torch.no_grad():
+        body = getattr(model, model.base_model_prefix)
+        expected = body(row_of_id[tokens], attention_mask=is_token.long()).last_hidden_state
+        assert_close(ours(tokens, features_only=True)[0][is_token], expected[is_token])
+    with pytest.raises(UserError, match="the encoder has no masked-LM head"):
+        ours(tokens)
 
 
 def test_byte_level_pieces_need_the_data(make_source: Callable) -> None:

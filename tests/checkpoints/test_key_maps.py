@@ -18,11 +18,11 @@ def key_map(request: pytest.FixtureRequest) -> KeyMap:
 
 
 def test_our_names_are_those_of_the_encoder(key_map: KeyMap) -> None:
-    assert key_map.names(layers=3).keys() == DistilEncoderModel(CONFIG).state_dict().keys()
+    assert key_map.names(layers=3, with_head=True).keys() == DistilEncoderModel(CONFIG).state_dict().keys()
 
 
 def test_their_names_are_all_different(key_map: KeyMap) -> None:
-    theirs = [name for parts in key_map.names(layers=3).values() for name in parts]
+    theirs = [name for parts in key_map.names(layers=3, with_head=True).values() for name in parts]
     assert len(theirs) == len(set(theirs))
     assert not set(theirs) & set(key_map.tied)
 
@@ -45,7 +45,10 @@ def test_queries_keys_and_values_stand_in_this_order(key_map: KeyMap) -> None:
     name = "encoder.layers.1.attention.query_key_value.bias"
     weights[name] = torch.arange(36.0)
     theirs = to_their_weights(weights, key_map, 3, range(23))
-    values = [theirs[part][0].item() for part in key_map.names(3)[name]]
+    values = [theirs[part][0].item() for part in key_map.names(3, with_head=True)[name]]
     assert values == [0, 12, 24]
-    initials = [part.split(".")[-2].removesuffix("_proj").removesuffix("_lin")[0] for part in key_map.names(3)[name]]
+    initials = [
+        part.split(".")[-2].removesuffix("_proj").removesuffix("_lin")[0]
+        for part in key_map.names(3, with_head=True)[name]
+    ]
     assert initials == ["q", "k", "v"]

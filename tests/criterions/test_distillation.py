@@ -202,6 +202,35 @@ def test_errors(distillation_run, wrong: dict, message: str) -> None:
         distillation_run(wrong)
 
 
+def test_the_cosine_term_alone_needs_neither_masks_nor_the_vocabulary(distillation_run) -> None:
+    cosine_alone = {"soft_target_weight": 0.0, "mlm_weight": 0.0}
+    run = distillation_run(cosine_alone, mask_prob=0.0, **LINES)
+    sample = run.batch()
+    loss, sample_size, log, gradients = loss_and_gradients(run, sample)
+    assert sample_size == sample["ntokens"] and log["masked_tokens"] == 0
+    hidden = run.model(**sample["net_input"], features_only=True)[0].flatten(0, 1)
+    teacher_hidden = run.model.teacher(**sample["net_input"], features_only=True)[0].flatten(0, 1)
+    tokens = sample["net_input"]["src_tokens"].flatten().ne(1)
+    torch.testing.assert_close(loss, (1 - torch.cosine_similarity(hidden, teacher_hidden))[tokens].sum())
+    head = [name.startswith("masked_lm_head") for name, _ in run.model.named_parameters()]
+    assert all(gradient.any() != of_head for gradient, of_head in zip(gradients, head, strict=True))
+    assert set(reduced([log])) == {"loss", "cosine_loss"}
+
+
+def test_the_cosine_term_alone_tells_a_validations_perplexity(distillation_run) -> None:
+    run = distillation_run({"soft_target_weight": 0.0, "mlm_weight": 0.0})
+    sample = run.batch()
+    run.model.eval()
+    assert {"mlm_ppl", "mlm_accuracy"} < set(reduced([run.criterion(run.model, sample)[2]]))
+    run.model.train()
+
+
+@pytest.mark.parametrize("objective", [{}, {"mlm_weight": 0.0, "soft_target_positions": "masked"}], ids=str)
+def test_terms_over_masked_tokens_need_masks(distillation_run, objective: dict) -> None:
+    with pytest.raises(UserError, match="need masks, but task.mask_prob is 0"):
+        distillation_run(objective, mask_prob=0.0)
+
+
 @pytest.mark.parametrize("weights", [{"cosine_weight": 0.0}, {"soft_target_weight": 0.0}, {}], ids=str)
 def test_a_term_that_needs_a_teacher_without_one(distillation_run, teacher_run, weights: dict) -> None:
     run = distillation_run(weights)._replace(model=teacher_run.model)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from fairseq_distil.errors import UserError
+from fairseq_distil.models import DistilEncoderModel
 
 TOKENS = torch.tensor([[0, 9, 8, 7, 2], [0, 5, 2, 1, 1]])
 
@@ -84,3 +85,56 @@ def test_impossible_sizes(setup_run: Callable, wrong: dict, message: str) -> Non
     model = {"_name": "distil_encoder", "encoder_layers": 1, "encoder_embed_dim": 24}
     with pytest.raises(UserError, match=f"the encoder cannot be built: {message}"):
         setup_run({**model, **wrong})
+
+
+def test_classification_head_is_distilberts(teacher_run) -> None:
+    model = DistilEncoderModel(teacher_run.model.config).eval()
+    model.register_classification_head("rating", num_classes=3, inner_dim=5)
+    logits, _ = model(TOKENS, features_only=True, classification_head_name="rating")
+    head, first_token = model.classification_heads["rating"], model(TOKENS, features_only=True)[0][:, 0]
+    inner = (first_token @ head.dense.weight.T + head.dense.bias).clamp_min(0)
+    assert inner.shape == (2, 5) and head.dropout.p == 0.2
+    torch.testing.assert_close(logits, inner @ head.output.weight.T + head.output.bias)
+
+
+def test_question_answering_head(teacher_run) -> None:
+    model = DistilEncoderModel(teacher_run.model.config).eval()
+    model.register_question_answering_head()
+    logits, _ = model(TOKENS, answer_logits=True)
+    output = model.question_answering_head.output
+    assert logits.shape == (2, 5, 2)
+    torch.testing.assert_close(logits, model(TOKENS, features_only=True)[0] @ output.weight.T + output.bias)
+
+
+def test_heads_that_only_a_checkpoint_or_only_a_model_has(teacher_run) -> None:
+    pretrained = DistilEncoderModel(teacher_run.model.config)
+    tuned = DistilEncoderModel(teacher_run.model.config, with_masked_lm_head=False)
+    tuned.register_classification_head("rating", num_classes=3)
+    tuned.register_question_answering_head()
+    heads = {name: tensor.clone() for name, tensor in tuned.state_dict().items() if not name.startswith("encoder.")}
+    tuned.load_state_dict(pretrained.state_dict(), strict=True)
+    for name, tensor in tuned.state_dict().items():
+        assert torch.equal(tensor, heads.get(name, pretrained.state_dict().get(name))), name
+    plain = DistilEncoderModel(teacher_run.model.config, with_masked_lm_head=False)
+    plain.load_state_dict(tuned.state_dict(), strict=True)
+    assert torch.equal(plain(TOKENS, features_only=True)[0], tuned(TOKENS, features_only=True)[0])
+
+
+def test_restoring_makes_the_heads_of_the_state_dict(teacher_run) -> None:
+    model = DistilEncoderModel(teacher_run.model.config, with_masked_lm_head=False)
+    model.register_classification_head("one", num_classes=3, inner_dim=5)
+    model.register_classification_head("two", num_classes=1)
+    model.register_question_answering_head()
+    restored = DistilEncoderModel.restored(model.config, model.state_dict())
+    assert restored.masked_lm_head is None
+    assert restored.state_dict().keys() == model.state_dict().keys()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(restored.state_dict()[name], tensor)
+
+
+def test_compiling_changes_neither_names_nor_values(teacher_run) -> None:
+    model = DistilEncoderModel(teacher_run.model.config).eval()
+    names, expected = list(model.state_dict()), model(TOKENS[:1])[0]
+    model.encoder.compile(backend="eager", dynamic=False)
+    torch.testing.assert_close(model(TOKENS[:1])[0], expected)
+    assert list(model.state_dict()) == names

@@ -30,7 +30,7 @@ def test_whole_words_without_a_tokenizer(setup_task: Callable) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"mask_prob": 0.0}, r"task.mask_prob is 0.0, but must be a probability in \(0, 1\]"),
+        ({"mask_prob": -0.1}, r"task.mask_prob is -0.1, but must be a probability in \[0, 1\]"),
         ({"mask_prob": 1.1}, "task.mask_prob is 1.1"),
         ({"mask_prob": float("nan")}, "task.mask_prob is nan"),
         ({"leave_unmasked_prob": -0.1}, r"task.leave_unmasked_prob is -0.1, but must be a probability in \[0, 1\]"),

@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+"""Write the sentences of paragraphs, one a line, for a student of a sentence encoder.
+
+    python examples/minilm/split_sentences.py wiki.txt.xz --output sentences.txt
+
+A sentence ends at a full stop, a question or an exclamation mark before a space and a capital letter; those of fewer
+than 4 or more than 60 words are left out. A blank line stands between the sentences of two paragraphs.
+"""
+
+import argparse
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from fairseq_distil.data.text_files import read_lines
+
+BOUNDARY = re.compile(r"""(?<=[.!?])\s+(?=[A-Z"'(])""")
+FEWEST_WORDS, MOST_WORDS = 4, 60
+
+
+def sentences(paragraphs: Iterable[str]) -> Iterator[str]:
+    """The sentences, and an empty one after each paragraph."""
+    for paragraph in paragraphs:
+        if not paragraph.strip():
+            continue
+        for sentence in BOUNDARY.split(paragraph.strip()):
+            if FEWEST_WORDS <= len(sentence.split()) <= MOST_WORDS:
+                yield sentence
+        yield ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("text", type=Path, metavar="TEXT", help="plain, .gz or .xz: one paragraph a line")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE")
+    arguments = parser.parse_args()
+    partial = arguments.output.with_name(f".{arguments.output.name}.partial")
+    with partial.open("w", encoding="utf-8") as output:
+        output.writelines(f"{sentence}\n" for sentence in sentences(read_lines(arguments.text)))
+    os.replace(partial, arguments.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""An encoder from a checkpoint of this plugin, or from what can be converted to one."""
+
+import os
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from fairseq import checkpoint_utils
+from fairseq.data import Dictionary
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from fairseq_distil.checkpoints.import_checkpoint import piece_names
+from fairseq_distil.checkpoints.import_fairseq_roberta import import_fairseq_roberta, is_fairseq_roberta
+from fairseq_distil.checkpoints.import_transformers import import_transformers
+from fairseq_distil.checkpoints.load_errors import explain_load_error
+from fairseq_distil.checkpoints.transformers_directory import CONFIG_FILE
+from fairseq_distil.data.dictionary_check import require_same_symbols, symbols_beside
+from fairseq_distil.errors import UserError, naming
+from fairseq_distil.modules import EncoderConfig
+
+from .distil_encoder_config import DistilEncoderConfig, encoder_config
+
+ENCODER_NAMES = ("distil_encoder", "teacher_student", "distilbert")
+
+
+class StoredEncoder(NamedTuple):
+    """What a checkpoint holds of an encoder."""
+
+    config: EncoderConfig
+    weights: Dict[str, Tensor]
+    """state dict of a ``distil_encoder``, heads included"""
+    checkpoint: Dict[str, Any]
+    """the whole checkpoint, as fairseq reads it"""
+
+
+def read_encoder(
+    path: str, dictionary: Dictionary, data: Optional[str] = None, role: str = "pretrained"
+) -> StoredEncoder:
+    """Read the encoder that the checkpoint at ``path`` holds.
+
+    Args:
+        path: checkpoint of a ``distil_encoder``, or of a ``teacher_student``, whose student it is; or a fairseq
+            RoBERTa with its ``dict.txt``, or a directory of transformers
+        dictionary: the data's; it must be the encoder's
+        data: the data's directory, for the tokeniser
+        role: what messages call the encoder
+
+    Raises:
+        UserError: the file is missing, damaged or unsafe, holds another kind of model, or the dictionaries differ
+    """
+    subject = f"{role} {path}"
+    state = _read(path, dictionary, data, role)
+    with naming(subject):
+        config = encoder_config(_model_config(state), dictionary)
+    symbols = (state.get("task_state") or {}).get("dictionary_symbols") or symbols_beside(path)
+    _require_dictionary(subject, state["model"], symbols, dictionary)
+    return StoredEncoder(config, state["model"], state)
+
+
+def _read(path: str, dictionary: Dictionary, data: Optional[str], role: str) -> Dict[str, Any]:
+    is_directory = os.path.isfile(os.path.join(path, CONFIG_FILE))
+    state = {} if is_directory else _read_checkpoint(path, role)
+    try:
+        if is_directory:
+            state = import_transformers(Path(path), dictionary.symbols, piece_names(Path(data) if data else None))
+        elif is_fairseq_roberta(state):
+            state = import_fairseq_roberta(path, state, dictionary.symbols)
+        else:
+            return state
+    except UserError as error:  # it names the file at fault
+        raise UserError(f"{role} {error}") from error
+    return {**state, "cfg": OmegaConf.create(state["cfg"])}
+
+
+def _read_checkpoint(path: str, role: str) -> Dict[str, Any]:
+    if not os.path.isfile(path):
+        raise UserError(
+            f"{role} {path}: no such file; give --{role} (model.{role}) the path of a checkpoint, or "
+            f"of a directory of transformers with its {CONFIG_FILE}"
+        )
+    try:
+        state = checkpoint_utils.load_checkpoint_to_cpu(path)
+    except Exception as error:  # torch and fairseq raise almost anything on a file of another kind
+        raise UserError(f"{role} {path}: {explain_load_error(error)}") from error
+    if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
+        raise UserError(f"{role} {path}: not a fairseq checkpoint: it has no model")
+    return state
+
+
+def _model_config(state: Dict[str, Any]) -> DistilEncoderConfig:
+    cfg = (state.get("cfg") or {}).get("model") or {}
+    name = getattr(cfg, "_name", None) or "unknown"  # a Namespace, of models without a configuration class
+    if not name.startswith(ENCODER_NAMES):
+        raise UserError(f"holds a model of kind {name}, expected a distil_encoder")
+    known = {key: cfg[key] for key in DistilEncoderConfig.__dataclass_fields__ if key in cfg}
+    return OmegaConf.merge(OmegaConf.structured(DistilEncoderConfig), known)
+
+
+def _require_dictionary(
+    subject: str, weights: Dict[str, Any], symbols: Optional[List[str]], dictionary: Dictionary
+) -> None:
+    if symbols is not None:
+        require_same_symbols(subject, symbols, "the data's dict.txt", dictionary.symbols)
+    word_embeddings = weights.get("encoder.embeddings.word_embeddings.weight")
+    if word_embeddings is not None and len(word_embeddings) != len(dictionary):
+        raise UserError(
+            f"{subject}: its vocabulary has {len(word_embeddings):,} symbols, the data's dictionary "
+            f"{len(dictionary):,} (specials included); prepare the data with its tokeniser"
+        )
