@@ -32,10 +32,17 @@ def show_user_errors_in_one_line() -> None:
     previous_hook = sys.excepthook
 
     def hook(error_type: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-        if issubclass(error_type, UserError):
-            print(f"error: {error}", file=sys.stderr)
+        if user_error := _user_error_behind(error):
+            print(f"error: {user_error}", file=sys.stderr)
         else:
             previous_hook(error_type, error, traceback)
 
     hook.shows_user_errors = True
     sys.excepthook = hook
+
+
+def _user_error_behind(error: BaseException | None) -> UserError | None:
+    """The error itself, or the one that fairseq hid behind its own, as it does when a checkpoint does not load."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__ or error.__context__
+    return error

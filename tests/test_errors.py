@@ -15,6 +15,17 @@ def test_an_uncaught_user_error_is_one_line() -> None:
     assert "Traceback" not in process.stderr
 
 
+def test_a_user_error_behind_an_error_of_fairseq(capsys: pytest.CaptureFixture) -> None:
+    try:
+        try:
+            raise UserError("checkpoint x: of another encoder")
+        except Exception:
+            raise Exception("Cannot load model parameters") from None
+    except Exception as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+    assert capsys.readouterr().err == "error: checkpoint x: of another encoder\n"
+
+
 def test_other_errors_keep_their_traceback(capsys: pytest.CaptureFixture) -> None:
     try:
         raise ValueError("a fault of ours")

@@ -2,6 +2,9 @@
 
 import re
 
+NOT_A_CHECKPOINT = "not a checkpoint that can be loaded safely, or damaged"
+ADVICE = re.compile("weights_only|safe_globals")
+
 
 def explain_load_error(error: Exception) -> str:
     """What is wrong with a checkpoint, in one line, from what its loading raised.
@@ -9,11 +12,13 @@ def explain_load_error(error: Exception) -> str:
     torch's own text begins with advice to load the file unsafely, which is never given here.
     """
     reason = str(error).partition("WeightsUnpickler error:")[2] or str(error)
-    refused_object = re.search(r"Unsupported global: GLOBAL (\S+)", reason)
+    refused_object = re.search(r"unsupported global:? (?:GLOBAL )?(\S+)", reason, re.IGNORECASE)
     if refused_object:
         return (
             f"holds objects that safe loading refuses, the first of them {refused_object[1]}: loading them could run "
             "code from the file; export the weights again as a plain checkpoint of tensors, numbers and text"
         )
     first_line = (reason.strip() or type(error).__name__).splitlines()[0]
-    return f"not a checkpoint that can be loaded safely, or damaged: {first_line}"
+    if isinstance(error, LookupError | TypeError | AttributeError) or ADVICE.search(first_line):
+        return NOT_A_CHECKPOINT  # what was raised tells of the reader, not of the file
+    return f"{NOT_A_CHECKPOINT}: {first_line}"

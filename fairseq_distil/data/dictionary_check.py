@@ -1,6 +1,7 @@
 """Whether two dictionaries give every id the same meaning."""
 
 import os
+from collections.abc import Sequence
 from itertools import zip_longest
 
 from fairseq.data import Dictionary
@@ -33,3 +34,30 @@ def require_same_symbols(first_name: str, first: list[str], second_name: str, se
                 f"and id {index} is {first_symbol!r} in the first, {second_symbol!r} in the second; "
                 "prepare the data with the same tokeniser and dictionary"
             )
+
+
+def load_shared_dictionary(directories: Sequence[str]) -> Dictionary:
+    """Read ``dict.txt`` of the first data directory, and see that the others are there and have none that differs.
+
+    Raises:
+        UserError: a directory is missing, or a ``dict.txt`` is, or is not a fairseq dictionary or another one
+    """
+    first, *others = directories
+    dictionary = _load_dictionary(first)
+    for directory in others:
+        if not os.path.isdir(directory):
+            raise UserError(f"data {directory}: no such directory; prepare the data first")
+        if os.path.exists(os.path.join(directory, "dict.txt")):
+            symbols = _load_dictionary(directory).symbols
+            require_same_symbols(f"data {directory}", symbols, f"data {first}", dictionary.symbols)
+    return dictionary
+
+
+def _load_dictionary(directory: str) -> Dictionary:
+    path = os.path.join(directory, "dict.txt")
+    if not os.path.isfile(path):
+        raise UserError(f"data {path}: no such file; prepare the data first, see scripts/prepare_data.py")
+    try:
+        return Dictionary.load(path)
+    except Exception as error:  # fairseq raises a bare Exception for a wrong encoding
+        raise UserError(f"data {path}: not a fairseq dictionary: {str(error).splitlines()[0]}") from error

@@ -75,7 +75,7 @@ class MaskedLMDataset(FairseqDataset):
             ``positions``, the :class:`TokenPositions`, found here so that the model's device need not be asked.
         """
         if not samples:
-            return {}
+            return self._batch_of_nothing()
         ids = np.fromiter((index for index, _ in samples), np.int64, len(samples))
         lengths = self.sizes[ids]
         padding_index = self.scheme.padding_index
@@ -94,4 +94,24 @@ class MaskedLMDataset(FairseqDataset):
             },
             "target": targets,
             "positions": TokenPositions.of(inputs, targets, padding_index)._asdict(),
+        }
+
+    def _batch_of_nothing(self) -> dict[str, Any]:
+        """What a worker gets when an epoch's batches do not divide evenly: one token, of padding, that counts nowhere.
+
+        For an empty batch fairseq's trainer would repeat another one and then discard the worker's whole update, with
+        the micro-batches before it, whose gradients are in the sum nevertheless.
+        """
+        nothing = torch.full((1, 1), self.scheme.padding_index)
+        return {
+            "id": torch.zeros(0, dtype=torch.int64),
+            "nsentences": 0,
+            "ntokens": 0,
+            "net_input": {
+                "src_tokens": nothing,
+                "src_lengths": torch.zeros(1, dtype=torch.int64),
+                "has_padding": False,
+            },
+            "target": nothing.clone(),
+            "positions": TokenPositions.of(nothing, nothing, self.scheme.padding_index)._asdict(),
         }

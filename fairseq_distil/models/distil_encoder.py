@@ -155,6 +155,21 @@ class DistilEncoderModel(BaseFairseqModel):
             if key.startswith(optional):
                 state_dict.setdefault(key, tensor)
 
+    def load_state_dict(self, state_dict: Dict[str, Tensor], *arguments: Any, **settings: Any) -> Any:
+        """Load a checkpoint's weights; see :meth:`fairseq.models.BaseFairseqModel.load_state_dict`.
+
+        Raises:
+            UserError: they are those of another encoder
+        """
+        try:
+            return super().load_state_dict(state_dict, *arguments, **settings)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise UserError(
+                f"the weights to load are not those of the encoder that the settings describe: {reason} "
+                "Give its sizes, or another --save-dir or --restore-file"
+            ) from error
+
     def max_positions(self) -> int:
         return self.config.max_positions
 

@@ -78,6 +78,6 @@ def restore(model: "DistilEncoderModel", weights: Dict[str, Tensor]) -> None:
 def _load(model: "DistilEncoderModel", weights: Dict[str, Tensor]) -> None:
     try:
         model.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
+    except UserError as error:
+        reason = str(error.__cause__).splitlines()[-1].strip()
         raise UserError(f"its weights do not fit its own configuration: {reason}") from error

@@ -1,6 +1,7 @@
 """Pure torch building blocks of a BERT-style encoder. Nothing in this room imports fairseq."""
 
 from .attention import SelfAttention
+from .autocasting import autocast, cpu_has_bfloat16
 from .embeddings import TransformerEmbeddings
 from .encoder import TransformerEncoder
 from .encoder_config import ACTIVATIONS, EncoderConfig
@@ -20,6 +21,8 @@ __all__ = [
     "SelfAttention",
     "TransformerEmbeddings",
     "TransformerEncoder",
+    "autocast",
+    "cpu_has_bfloat16",
     "default_layer_map",
     "initialize_bert_parameters",
     "parse_layer_map",

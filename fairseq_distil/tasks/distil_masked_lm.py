@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fairseq_distil.criterions import DistillationCriterion
 from fairseq_distil.data.binarized_check import require_whole_split
-from fairseq_distil.data.dictionary_check import require_same_symbols
+from fairseq_distil.data.dictionary_check import load_shared_dictionary, require_same_symbols
 from fairseq_distil.data.masked_lm_dataset import MaskedLMDataset
 from fairseq_distil.data.masking import MaskingScheme, smoothed_weights
 from fairseq_distil.data.sentences import unmasked_sentences
@@ -25,6 +25,7 @@ from fairseq_distil.data.token_blocks import load_token_blocks
 from fairseq_distil.data.tokenizers import load_tokenizer
 from fairseq_distil.errors import UserError
 from fairseq_distil.models import DistilEncoderModel
+from fairseq_distil.modules import autocast
 
 from .distil_masked_lm_config import DistilMaskedLMConfig, require_valid
 
@@ -44,18 +45,12 @@ class DistilMaskedLMTask(MaskedLMTask):
 
     @classmethod
     def load_dict(cls, cfg: DistilMaskedLMConfig) -> Dictionary:
-        """Read ``dict.txt`` of the first data directory.
+        """Read ``dict.txt`` of the first data directory, and see that the others have none that differs.
 
         Raises:
-            UserError: it is missing or not a fairseq dictionary
+            UserError: a directory is missing, or a ``dict.txt`` is, or is not a fairseq dictionary or another one
         """
-        path = os.path.join(utils.split_paths(cfg.data)[0], "dict.txt")
-        if not os.path.isfile(path):
-            raise UserError(f"data {path}: no such file; prepare the data first, see scripts/prepare_data.py")
-        try:
-            return super().load_dict(cfg)
-        except Exception as error:  # fairseq raises a bare Exception for a wrong encoding
-            raise UserError(f"data {path}: not a fairseq dictionary: {str(error).splitlines()[0]}") from error
+        return load_shared_dictionary(utils.split_paths(cfg.data))
 
     def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
         """Take over what a checkpoint says of its task.
@@ -78,6 +73,28 @@ class DistilMaskedLMTask(MaskedLMTask):
         require_whole_split(path, self.data_vocabulary_size)
         blocks = load_token_blocks(path, split, self.cfg, self.dictionary, combine)
         self.datasets[split] = MaskedLMDataset(blocks, self._masking_scheme(), self.cfg.seed)
+
+    def filter_indices_by_size(
+        self,
+        indices: np.ndarray,
+        dataset: FairseqDataset,
+        max_positions: Optional[Any] = None,
+        ignore_invalid_inputs: bool = False,
+    ) -> np.ndarray:
+        """Leave out the samples that are longer than the model's positions.
+
+        Raises:
+            UserError: there are some, and they are not to be left out; or no sample remains
+        """
+        kept = super().filter_indices_by_size(indices, dataset, max_positions, ignore_invalid_inputs=True)
+        too_long = len(indices) - len(kept)
+        if (too_long and not ignore_invalid_inputs) or len(kept) == 0:
+            raise UserError(
+                f"data {self.cfg.data}: {too_long:,} of {len(indices):,} samples are longer than {max_positions} "
+                "tokens, as lines are that are not cut; add --shorten-method truncate (task.shorten_method), or "
+                "--skip-invalid-size-inputs-valid-test to leave them out"
+            )
+        return kept
 
     def build_dataset_for_inference(
         self, src_tokens: List[Tensor], src_lengths: List[int], sort: bool = True
@@ -169,4 +186,4 @@ class DistilMaskedLMTask(MaskedLMTask):
         if name == "none" and self.cfg.amp and device_type == "cuda":
             name = "float16"  # what --amp means in fairseq
         dtype: Optional[torch.dtype] = None if name == "none" else getattr(torch, name)
-        return torch.autocast(device_type, dtype=dtype, enabled=dtype is not None)
+        return autocast(device_type, dtype)

@@ -46,7 +46,10 @@ class DistilMaskedLMConfig(FairseqDataclass):
     )
     autocast_dtype: ChoiceEnum(["none", "bfloat16", "float16"]) = field(
         default="none",
-        metadata={"help": "type of matrix products; weights stay float32. float16 needs --amp, which scales the loss"},
+        metadata={
+            "help": "type of matrix products; weights stay float32. bfloat16 is float32 on a CPU without its "
+            "instructions; float16 needs --amp, which scales the loss"
+        },
     )
     # fairseq would keep the data workers of the first epoch, and with them its masks. No option: it has no help.
     reuse_dataloader: bool = False

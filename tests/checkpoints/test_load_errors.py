@@ -1,5 +1,6 @@
 """Explanations of what torch says of real files."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -33,10 +34,26 @@ def test_unsafe_objects(tmp_path: Path) -> None:
     )
 
 
+def test_blocked_modules(tmp_path: Path) -> None:
+    class Command:
+        def __reduce__(self) -> tuple:
+            return os.system, ("exit 1",)
+
+    torch.save({"model": {}, "extra": Command()}, tmp_path / "unsafe.pt")
+    assert explanation(tmp_path / "unsafe.pt").startswith(
+        f"holds objects that safe loading refuses, the first of them {os.system.__module__}.system"
+    )
+
+
+@pytest.mark.parametrize("error", [KeyError("best_loss"), TypeError("list indices must be integers"), IndexError()])
+def test_errors_of_whoever_reads_a_file_of_another_kind(error: Exception) -> None:
+    assert explain_load_error(error) == "not a checkpoint that can be loaded safely, or damaged"
+
+
 @pytest.mark.parametrize("content", [b"text\n", b"", b"PK\x03\x04", bytes(range(256))])
 def test_other_files(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "other.pt").write_bytes(content)
-    assert explanation(tmp_path / "other.pt").startswith("not a checkpoint that can be loaded safely, or damaged: ")
+    assert explanation(tmp_path / "other.pt").startswith("not a checkpoint that can be loaded safely, or damaged")
 
 
 def test_an_error_that_says_nothing_is_named() -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from fairseq.data import Dictionary
 
-from fairseq_distil.data.dictionary_check import require_same_symbols, symbols_beside
+from fairseq_distil.data.dictionary_check import load_shared_dictionary, require_same_symbols, symbols_beside
 from fairseq_distil.errors import UserError
 
 
@@ -32,3 +32,27 @@ def test_symbols_beside_a_checkpoint(tmp_path: Path) -> None:
     dictionary.add_symbol("word")
     dictionary.save(str(tmp_path / "dict.txt"))
     assert symbols_beside(checkpoint) == ["<s>", "<pad>", "</s>", "<unk>", "word", "<mask>"]
+
+
+def write_dictionary(directory: Path, *lines: str) -> str:
+    directory.mkdir()
+    (directory / "dict.txt").write_text("".join(f"{line}\n" for line in lines))
+    return str(directory)
+
+
+def test_shards_share_the_dictionary_of_the_first(tmp_path: Path) -> None:
+    first, second = (write_dictionary(tmp_path / name, "a 5", "b 3") for name in ("first", "second"))
+    (tmp_path / "without").mkdir()
+    assert load_shared_dictionary([first, second, str(tmp_path / "without")]).symbols[4:] == ["a", "b"]
+    other = write_dictionary(tmp_path / "other", "b 5", "a 3")
+    with pytest.raises(UserError, match=f"data {other} has another dictionary than data {first}: .* id 4 is 'b' in"):
+        load_shared_dictionary([first, other])
+    with pytest.raises(UserError, match="data .*/nowhere: no such directory"):
+        load_shared_dictionary([first, str(tmp_path / "nowhere")])
+
+
+@pytest.mark.parametrize("content", [b"a\n", b"a b\n", b"\xff 1\n"])
+def test_a_file_of_another_kind(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "dict.txt").write_bytes(content)
+    with pytest.raises(UserError, match=r"data .*dict.txt: not a fairseq dictionary: "):
+        load_shared_dictionary([str(tmp_path)])

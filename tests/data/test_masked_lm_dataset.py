@@ -68,8 +68,15 @@ def test_padding_flag(dataset: MaskedLMDataset, indices: tuple[int, ...], has_pa
     assert batch["net_input"]["src_tokens"].eq(PADDING).any().item() is has_padding
 
 
-def test_empty_batch(dataset: MaskedLMDataset) -> None:
-    assert dataset.collater([]) == {}
+def test_a_batch_of_nothing_counts_nowhere(dataset: MaskedLMDataset) -> None:
+    batch = dataset.collater([])
+    assert (
+        batch.keys() == collate(dataset, 1).keys()
+        and batch["net_input"].keys() == collate(dataset, 1)["net_input"].keys()
+    )
+    assert (batch["nsentences"], batch["ntokens"], len(batch["id"])) == (0, 0, 0)
+    assert batch["net_input"]["src_tokens"].tolist() == batch["target"].tolist() == [[PADDING]]
+    assert not any(len(positions) for positions in batch["positions"].values())
 
 
 def test_sizes(dataset: MaskedLMDataset) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .commands import ForkingServer, run_command
+from .commands import ForkingServer, Run, run_command
 from .conftest import Options
 
 PLAIN_ENCODER = {
@@ -72,6 +72,25 @@ def test_truncated_data(assert_refused: Callable[..., None], damaged_corpus: Pat
 def test_missing_data_file(assert_refused: Callable[..., None], damaged_corpus: Path, file: str) -> None:
     (damaged_corpus / file).unlink()
     assert_refused(str(damaged_corpus / file), "no such file", data=damaged_corpus)
+
+
+def test_missing_shard(assert_refused: Callable[..., None], corpus: str, tmp_path: Path) -> None:
+    assert_refused(f"data {tmp_path}/nowhere: no such directory", data=f"{corpus}:{tmp_path}/nowhere")
+
+
+@pytest.mark.parametrize("break_mode", ["eos", "complete", "complete_doc"])
+def test_lines_that_are_longer_than_a_sample(assert_refused: Callable[..., None], break_mode: str) -> None:
+    expected = ["longer than", "8 tokens", "--shorten-method truncate"]
+    assert_refused(*expected, sample_break_mode=break_mode, tokens_per_sample=8)
+
+
+def test_a_save_dir_of_another_encoder(
+    distillation_options: Options, forking_server: ForkingServer, student: Run, tmp_path: Path
+) -> None:
+    shutil.copy(student.save_dir / "checkpoint_last.pt", tmp_path)
+    arguments = distillation_options(tmp_path, encoder_layers=3)
+    run = forking_server.run("fairseq-train", *arguments, save_dir=tmp_path)
+    run.assert_one_error_line("not those of the encoder that the settings describe", "--save-dir")
 
 
 def test_truncated_teacher(assert_refused: Callable[..., None], teacher_path: Path, tmp_path: Path) -> None:

@@ -47,23 +47,36 @@ def test_two_micro_batches_equal_one_of_double_size(
     assert_same_training(run, accumulated)
 
 
-def test_two_workers_equal_two_micro_batches(accumulated: Run, exact_options: Options, tmp_path: Path) -> None:
+def run_workers(exact_options: Options, save_dir: Path, workers: int, **changed: object) -> Run:
+    """The first of several worker processes that train together."""
     together = {
-        "distributed_world_size": 2,
+        "distributed_world_size": workers,
         "distributed_no_spawn": True,
         "device_id": 0,
-        "distributed_init_method": f"file://{tmp_path / 'rendezvous'}",
+        "distributed_init_method": f"file://{save_dir / 'rendezvous'}",
         "distributed_backend": "gloo",
         "ddp_backend": "legacy_ddp",
-        "update_freq": 1,
     }
 
     def run_worker(rank: int) -> Run:
-        arguments = exact_options(tmp_path, **together, distributed_rank=rank)
-        return run_command("fairseq-train", *arguments, save_dir=tmp_path)
+        arguments = exact_options(save_dir, **together, distributed_rank=rank, **changed)
+        return run_command("fairseq-train", *arguments, save_dir=save_dir)
 
-    with ThreadPoolExecutor(2) as executor:
-        first, second = executor.map(run_worker, range(2))
-    first.assert_succeeded()
-    second.assert_succeeded()
-    assert_same_training(first, accumulated)
+    with ThreadPoolExecutor(workers) as executor:
+        return [run.assert_succeeded() for run in executor.map(run_worker, range(workers))][0]
+
+
+def test_two_workers_equal_two_micro_batches(accumulated: Run, exact_options: Options, tmp_path: Path) -> None:
+    assert_same_training(run_workers(exact_options, tmp_path, workers=2, update_freq=1), accumulated)
+
+
+def test_workers_that_accumulate_equal_one_that_does(
+    forking_server: ForkingServer, exact_options: Options, tmp_path: Path
+) -> None:
+    """41 batches: 10 updates of 2 workers x 2 micro-batches, then one of a single batch, and a worker that has none."""
+    settings = {"max_update": 13}
+    alone = forking_server.run(
+        "fairseq-train", *exact_options(tmp_path / "alone", update_freq=4, **settings), save_dir=tmp_path / "alone"
+    ).assert_succeeded()
+    (tmp_path / "together").mkdir()
+    assert_same_training(run_workers(exact_options, tmp_path / "together", workers=2, update_freq=2, **settings), alone)
