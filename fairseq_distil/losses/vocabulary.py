@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .soft_target import soft_target_loss
-from .vocabulary_tile import TermScales, tile_loss
+from .vocabulary_tile import TermScales, replace_by_gradient
 
 CHUNK_BYTES = 64 * 2**20
 CPU_TILE_BYTES = 2**20
@@ -100,10 +100,61 @@ def vocabulary_loss(
         tile_bytes = CPU_TILE_BYTES if device_type == "cpu" else chunk_bytes
     row_bytes = 4 * student.weight.size(0)
     rows_at_a_time = max(1, chunk_bytes // row_bytes), max(1, tile_bytes // row_bytes)
-    needs_gradient = torch.is_grad_enabled()
+    needs_gradient = tuple(torch.is_grad_enabled() and tensor.requires_grad for tensor in student)
     return VocabularyLoss(
         *_ChunkedVocabularyLoss.apply(*student, teacher, targets, scales, dtype, rows_at_a_time, needs_gradient)
     )
+
+
+class _GradientSums:
+    """Gradients of features, weight and bias, those that are needed, from the gradients of logits.
+
+    Args:
+        features, weight, bias: see :class:`VocabularyProjection`
+        needed: which of them need a gradient
+        unit: of the logits' gradients, see :meth:`TermScales.gradient_unit`
+    """
+
+    def __init__(
+        self, features: Tensor, weight: Tensor, bias: Tensor, needed: tuple[bool, bool, bool], unit: float
+    ) -> None:
+        self.are_needed = any(needed)
+        self.unit = unit
+        self.features = torch.empty_like(features) if needed[0] else None
+        self.weight = torch.empty_like(weight) if needed[1] else None
+        self.bias = torch.zeros_like(bias) if needed[2] else None
+        self.weight_is_empty = True
+
+    def add_tile(self, logits_gradient: Tensor) -> None:
+        """Take in a float32 tile ``(rows, vocab)``."""
+        if self.bias is not None:
+            self.bias += logits_gradient.sum(0)
+
+    def add_chunk(self, rows: slice, logits_gradient: Tensor, student: VocabularyProjection) -> None:
+        """Take in the rows ``rows`` of the batch, in the type of the products."""
+        if self.features is not None:
+            self.features[rows] = (logits_gradient @ student.weight).mul_(self.unit)
+        if self.weight is not None:
+            self._add_to_weight(logits_gradient.T, student.features[rows])
+
+    def _add_to_weight(self, left: Tensor, right: Tensor) -> None:
+        if left.dtype == self.weight.dtype:  # the sum comes with the product
+            self.weight.addmm_(left, right, beta=0 if self.weight_is_empty else 1, alpha=self.unit)
+        else:
+            product = left @ right
+            if self.weight_is_empty:
+                torch.mul(product, self.unit, out=self.weight)
+            else:
+                self.weight.add_(product, alpha=self.unit)
+        self.weight_is_empty = False
+
+    def finished(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """The gradients."""
+        if self.weight is not None and self.weight_is_empty:
+            self.weight.zero_()
+        if self.bias is not None:
+            self.bias *= self.unit
+        return self.features, self.weight, self.bias
 
 
 class _ChunkedVocabularyLoss(torch.autograd.Function):
@@ -120,62 +171,62 @@ class _ChunkedVocabularyLoss(torch.autograd.Function):
         scales: TermScales,
         dtype: torch.dtype,
         rows_at_a_time: tuple[int, int],
-        needs_gradient: bool,
+        needs_gradient: tuple[bool, bool, bool],
     ) -> tuple[Tensor, ...]:
-        gradients = [torch.zeros_like(tensor) for tensor in (features, weight, bias)] if needs_gradient else None
+        gradients = _GradientSums(features, weight, bias, needs_gradient, scales.gradient_unit(teacher is not None))
         sums = torch.zeros(4, device=features.device)
         with torch.autocast(features.device.type, enabled=False):
             student = VocabularyProjection(features, weight, bias).to(dtype)
             teacher = None if teacher is None else teacher.to(dtype)
             chunk_rows, tile_rows = rows_at_a_time
-            bias_gradient = None if gradients is None else gradients[2]
             for start in range(0, features.size(0), chunk_rows):
                 rows = slice(start, start + chunk_rows)
                 logits = student.logits(rows)
                 teacher_logits = None if teacher is None else teacher.logits(rows)
-                sums += _replace_by_gradient(logits, teacher_logits, targets[rows], scales, tile_rows, bias_gradient)
-                if gradients is not None:
-                    gradients[0][rows] = logits @ student.weight
-                    gradients[1] += logits.T @ student.features[rows]
-        if gradients is not None:
-            ctx.save_for_backward(*gradients)
+                for tile_start in range(0, logits.size(0), tile_rows):
+                    tile = slice(tile_start, tile_start + tile_rows)
+                    sums += _tile_by_gradient(
+                        logits[tile],
+                        None if teacher_logits is None else teacher_logits[tile],
+                        targets[rows][tile],
+                        scales,
+                        gradients,
+                    )
+                gradients.add_chunk(rows, logits, student)
+        ctx.gradients = gradients.finished()
         soft_target, mlm, correct, agreement = sums.unbind()
         ctx.mark_non_differentiable(soft_target, mlm, correct, agreement)
         return scales.soft_target * soft_target + scales.mlm * mlm, soft_target, mlm, correct, agreement
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(
         ctx: torch.autograd.function.FunctionCtx, total_gradient: Tensor, *_: Tensor
     ) -> tuple[Tensor | None, ...]:
-        gradients = (gradient * total_gradient for gradient in ctx.saved_tensors)
+        if ctx.gradients is None:
+            raise RuntimeError("the vocabulary loss frees its gradients in the backward; it has run already")
+        gradients, ctx.gradients = ctx.gradients, None
+        # Asking a CPU costs nothing, and saves a pass over the vocabulary's gradient; asking a GPU would wait for it.
+        is_one = total_gradient.device.type == "cpu" and total_gradient == 1
+        if not is_one:
+            gradients = tuple(None if gradient is None else gradient * total_gradient for gradient in gradients)
         # teacher, targets, scales, dtype, rows_at_a_time and needs_gradient have none
         return *gradients, None, None, None, None, None, None
 
 
-def _replace_by_gradient(
+def _tile_by_gradient(
     logits: Tensor,
     teacher_logits: Tensor | None,
     targets: Tensor,
     scales: TermScales,
-    tile_rows: int,
-    bias_gradient: Tensor | None,
+    gradients: "_GradientSums",
 ) -> Tensor:
-    """Sums of a chunk, see :func:`tile_loss`.
-
-    Where ``bias_gradient`` is given, the logits are overwritten by their gradient, and its sum is added to it.
-    """
-    sums = torch.zeros(4, device=logits.device)
-    for start in range(0, logits.size(0), tile_rows):
-        rows = slice(start, start + tile_rows)
-        tile_sums, gradient = tile_loss(
-            logits[rows].float(),
-            None if teacher_logits is None else teacher_logits[rows].float(),
-            targets[rows],
-            scales,
-            bias_gradient is not None,
-        )
-        sums += tile_sums
-        if bias_gradient is not None:
-            bias_gradient += gradient.sum(0)
-            logits[rows] = gradient
+    """Sums of a tile, see :func:`replace_by_gradient`, computed in float32 and written back in the logits' own type."""
+    exact = logits.float()
+    exact_teacher = None if teacher_logits is None else teacher_logits.float()
+    sums = replace_by_gradient(exact, exact_teacher, targets, scales, gradients.are_needed)
+    if gradients.are_needed:
+        gradients.add_tile(exact)
+        if exact is not logits:
+            logits.copy_(exact)
     return sums

@@ -1,9 +1,12 @@
-"""One tile of logits: the sums of both vocabulary terms, and their gradient."""
+"""One tile of logits: the sums of both vocabulary terms, and their gradient.
+
+On a CPU the time goes to passes over the tile, so there are few: one exponential for each distribution, and the
+logits' memory becomes the gradient's.
+"""
 
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -17,67 +20,78 @@ class TermScales(NamedTuple):
     mlm: float
     """factor of the cross-entropy sum"""
 
+    def gradient_unit(self, has_teacher: bool) -> float:
+        """What a tile's gradient is to be multiplied by, which is cheaper done where it has been multiplied out."""
+        return self.temperature * self.soft_target if has_teacher and self.soft_target > 0 else 1.0
 
-def tile_loss(
+
+def replace_by_gradient(
     student_logits: Tensor,
     teacher_logits: Tensor | None,
     targets: Tensor,
     scales: TermScales,
     needs_gradient: bool,
-) -> tuple[Tensor, Tensor | None]:
-    """Sums and gradient of one tile.
+) -> Tensor:
+    """Sums of one tile, whose logits are overwritten by their gradient.
 
     Args:
-        student_logits: float32 ``(rows, vocab)``
-        teacher_logits: float32 ``(rows, vocab)``, or None
+        student_logits: float32 ``(rows, vocab)``; becomes the gradient of
+            ``scales.soft_target * soft_target + scales.mlm * mlm`` in units of ``scales.gradient_unit``
+        teacher_logits: float32 ``(rows, vocab)``, or None; overwritten
         targets: ids of the first rows ``(masked rows,)``
         scales: see :class:`TermScales`
         needs_gradient: whether to form the gradient
 
     Returns:
         ``(4,)``: the sums of soft-target loss, cross-entropy, correct first choices and first choices that are the
-        teacher's; and the gradient of ``scales.soft_target * soft_target + scales.mlm * mlm`` with respect to the
-        student's logits ``(rows, vocab)``, or None.
+        teacher's.
     """
     masked_rows = targets.numel()
+    first_choice = student_logits[:masked_rows].argmax(-1)
+    correct = first_choice.eq(targets).sum()
+    unit = scales.gradient_unit(teacher_logits is not None)
+    mlm, masked_gradient = _mlm_term(student_logits[:masked_rows], targets, scales.mlm / unit, needs_gradient)
     soft_target = agreement = student_logits.new_zeros(())
-    gradient = None
-    masked_logits = student_logits[:masked_rows]
-    first_choice = masked_logits.argmax(-1)
     if teacher_logits is not None:
         agreement = first_choice.eq(teacher_logits[:masked_rows].argmax(-1)).sum()
-        soft_target, gradient = _soft_target_term(student_logits, teacher_logits, scales, needs_gradient)
-    mlm, masked_gradient = _mlm_term(masked_logits, targets, scales, needs_gradient)
-    if gradient is None and needs_gradient:
-        gradient = torch.zeros_like(student_logits)
+        soft_target = _soft_target_term(student_logits, teacher_logits, scales.temperature)
     if needs_gradient:
-        gradient[:masked_rows] += masked_gradient
-    return torch.stack([soft_target, mlm, first_choice.eq(targets).sum(), agreement]), gradient
+        if teacher_logits is None or scales.soft_target == 0:
+            student_logits.zero_()
+        student_logits[:masked_rows] += masked_gradient
+    return torch.stack([soft_target, mlm, correct, agreement])
 
 
-def _soft_target_term(
-    student_logits: Tensor, teacher_logits: Tensor, scales: TermScales, needs_gradient: bool
-) -> tuple[Tensor, Tensor | None]:
-    temperature = scales.temperature
-    student_log_probabilities = (student_logits / temperature).log_softmax(-1)
-    teacher_log_probabilities = (teacher_logits / temperature).log_softmax(-1)
-    divergence = F.kl_div(student_log_probabilities, teacher_log_probabilities, reduction="sum", log_target=True)
-    gradient = None
-    if needs_gradient:
-        # d (T^2 KL) / d logits = T (p_student - p_teacher)
-        gradient = student_log_probabilities.exp_().sub_(teacher_log_probabilities.exp_())
-        gradient *= temperature * scales.soft_target
-    return temperature**2 * divergence, gradient
+def _soft_target_term(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """``T^2 KL``; the student's logits become ``p_student - p_teacher``, which is its gradient over T."""
+    student_logits.mul_(1 / temperature)
+    teacher_logits.mul_(1 / temperature)
+    student_probabilities, student_normalizer = _softmax(student_logits)
+    teacher_probabilities, teacher_normalizer = _softmax(teacher_logits)
+    # KL = sum of p_teacher (log p_teacher - log p_student), with log p = logit - normalizer
+    difference = torch.linalg.vecdot(teacher_probabilities, teacher_logits.sub_(student_logits))
+    divergence = difference + student_normalizer - teacher_normalizer
+    torch.sub(student_probabilities, teacher_probabilities, out=student_logits)
+    return temperature**2 * divergence.sum()
 
 
 def _mlm_term(
-    masked_logits: Tensor, targets: Tensor, scales: TermScales, needs_gradient: bool
+    masked_logits: Tensor, targets: Tensor, scale: float, needs_gradient: bool
 ) -> tuple[Tensor, Tensor | None]:
-    log_probabilities = masked_logits.log_softmax(-1)
-    cross_entropy = F.nll_loss(log_probabilities, targets, reduction="sum")
-    gradient = None
-    if needs_gradient:
-        # d CE / d logits = p_student - one_hot(target)
-        gradient = log_probabilities.exp_().mul_(scales.mlm)
-        gradient.scatter_add_(1, targets[:, None], gradient.new_full((targets.numel(), 1), -scales.mlm))
+    probabilities, normalizer = _softmax(masked_logits)
+    cross_entropy = (normalizer - masked_logits.gather(1, targets[:, None])[:, 0]).sum()
+    if not needs_gradient:
+        return cross_entropy, None
+    # d CE / d logits = p_student - one_hot(target)
+    gradient = probabilities.mul_(scale)
+    gradient.scatter_add_(1, targets[:, None], gradient.new_full((targets.numel(), 1), -scale))
     return cross_entropy, gradient
+
+
+def _softmax(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities ``(rows, vocab)``, and the logarithm of the sum of exponentials ``(rows,)``.
+
+    The largest logit's probability is one over the sum of exponentials that are taken relative to it.
+    """
+    probabilities = logits.softmax(-1)
+    return probabilities, logits.amax(-1) - probabilities.amax(-1).log()

@@ -9,6 +9,7 @@ from .encoder_layer import EncoderLayer
 from .initialization import initialize_bert_parameters
 from .layer_map import default_layer_map, parse_layer_map, select_layers
 from .masked_lm_head import MaskedLMHead
+from .memory_reuse import keep_released_memory
 from .task_heads import ClassificationHead, QuestionAnsweringHead
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "cpu_has_bfloat16",
     "default_layer_map",
     "initialize_bert_parameters",
+    "keep_released_memory",
     "parse_layer_map",
     "select_layers",
 ]

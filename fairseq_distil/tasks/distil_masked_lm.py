@@ -25,7 +25,7 @@ from fairseq_distil.data.token_blocks import load_token_blocks
 from fairseq_distil.data.tokenizers import load_tokenizer
 from fairseq_distil.errors import UserError
 from fairseq_distil.models import DistilEncoderModel
-from fairseq_distil.modules import autocast
+from fairseq_distil.modules import autocast, keep_released_memory
 
 from .distil_masked_lm_config import DistilMaskedLMConfig, require_valid
 
@@ -167,6 +167,8 @@ class DistilMaskedLMTask(MaskedLMTask):
         ignore_grad: bool = False,
     ) -> Any:
         """One forward, under autocast, and backward; see :meth:`fairseq.tasks.FairseqTask.train_step`."""
+        if sample["target"].device.type == "cpu":
+            keep_released_memory()
         model.train()
         model.set_num_updates(update_num)
         with torch.autograd.profiler.record_function("forward"), self._autocast(sample):

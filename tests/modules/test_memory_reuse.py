@@ -1,0 +1,37 @@
+import ctypes
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from fairseq_distil.modules import keep_released_memory
+
+FAULTS = """
+import resource, sys, torch
+from fairseq_distil.modules import keep_released_memory
+
+if sys.argv[1] == "keep":
+    assert keep_released_memory()
+for _ in range(12):
+    torch.ones(16 * 2**20)  # 64 MiB, more than glibc ever learns to keep by itself
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+"""
+
+
+def page_faults(how: str) -> int:
+    return int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
+def test_released_memory_is_used_again() -> None:
+    pages = 64 * 2**20 // resource.getpagesize()
+    # All but the first of the twelve tensors come without page faults; the padding of the heap may touch some.
+    assert page_faults("keep") < page_faults("release") - 6 * pages
+
+
+def test_another_c_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_released_memory.cache_clear()
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    assert keep_released_memory() is False
+    keep_released_memory.cache_clear()
