@@ -80,7 +80,7 @@ class TrainingCase:
             raise UserError("--encoder roberta has neither --compile nor --teacher-dtype; leave them out")
         if self.dtype == "float16":
             raise UserError("--dtype float16 needs loss scaling, which this step has not; use bfloat16")
-        _require_device(self.device)
+        require_device(self.device)
 
     @property
     def distils(self) -> bool:
@@ -130,7 +130,8 @@ def case_from(arguments: argparse.Namespace) -> TrainingCase:
     return TrainingCase(**{field.name: getattr(arguments, field.name) for field in fields(TrainingCase)})
 
 
-def _require_device(device: str) -> None:
+def require_device(device: str) -> None:
+    """Raise a UserError if torch cannot compute there."""
     try:
         kind = torch.device(device).type
     except RuntimeError as error:
