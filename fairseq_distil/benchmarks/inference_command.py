@@ -27,18 +27,19 @@ def named_path(text: str) -> tuple[str, Path]:
 
 def main(arguments: Sequence[str] | None = None, description: str | None = None) -> int:
     """Run the command; a mistake of the user is one line on stderr and exit status 2."""
-    options = _parse(arguments, description)
+    options = parse_options(arguments, description)
     for name in ("fairseq", "fairseq_distil"):
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
-        _run(options)
+        run(options)
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
     return 0
 
 
-def _parse(arguments: Sequence[str] | None, description: str | None) -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None, description: str | None = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--model", type=named_path, action="append", metavar="NAME=PATH",
@@ -69,7 +70,12 @@ def _parse(arguments: Sequence[str] | None, description: str | None) -> argparse
     return options
 
 
-def _run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
+    """Measure what the options ask for, and print it.
+
+    Raises:
+        UserError: a model cannot be loaded, or an option is out of its range
+    """
     _require_valid(options)
     runners, records = _runners(options), []
     for length in options.length:

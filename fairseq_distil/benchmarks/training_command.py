@@ -35,7 +35,7 @@ AGAINST = {
 """What the other one of a pair does differently."""
 
 
-def parse_options(arguments: Sequence[str] | None, description: str | None) -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None, description: str | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_case_options(parser)
@@ -58,14 +58,19 @@ def main(arguments: Sequence[str] | None = None, description: str | None = None)
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message="'pin_memory' argument")  # fairseq sets it without a GPU too
     try:
-        _run(options)
+        run(options)
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
     return 0
 
 
-def _run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
+    """Measure what the options ask for, and print it.
+
+    Raises:
+        UserError: the options do not go together, or what they ask for cannot be measured
+    """
     case = case_from(options)
     if options.pairs < 1:
         raise UserError(f"--pairs is {options.pairs}, but must be at least 1")

@@ -69,7 +69,7 @@ def build_parts(case: TrainingCase, data: Path) -> TrainingParts:
     """
     torch.manual_seed(0)
     model_settings = settings_of(case, data)["model"]
-    cfg = _configuration(case, data)
+    cfg = configuration_of(case, data)
     task = tasks.setup_task(cfg.task)
     if case.distils:
         write_random_teacher(case, task, data / TEACHER_FILE)
@@ -99,12 +99,17 @@ def write_random_teacher(case: TrainingCase, task: FairseqTask, path: Path) -> N
     write_checkpoint(plugin_checkpoint(teacher.state_dict(), encoder_sizes(teacher.config), symbols), path)
 
 
-def _configuration(case: TrainingCase, data: Path) -> DictConfig:
+def configuration_of(case: TrainingCase, data: Path) -> DictConfig:
+    """The same as fairseq's whole configuration, but for the model's where it has no configuration class."""
     settings = settings_of(case, data)
     if case.encoder == "roberta":
         del settings["model"]
-    common = {"common": {"cpu": case.device_type == "cpu"}, "optimization": {"lr": [LEARNING_RATE]}}
-    cfg = OmegaConf.merge(OmegaConf.structured(FairseqConfig), settings, common)
+    others = {
+        "common": {"cpu": case.device_type == "cpu"},
+        "optimization": {"lr": [LEARNING_RATE], "clip_norm": CLIP_NORM},
+        "lr_scheduler": {"_name": "fixed"},
+    }
+    cfg = OmegaConf.merge(OmegaConf.structured(FairseqConfig), settings, others)
     add_defaults(cfg)
     return cfg
 
