@@ -52,14 +52,14 @@ def test_profile(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_sweep(tmp_path: Path) -> None:
     plot = tmp_path / "cost.png"
-    result = run_script(*TINY, "--sweep", "batch=1,2", "--sweep", "length=6", "--plot", str(plot))
+    result = run_script(*TINY, "--sweep", "batch=1", "--sweep", "length=6", "--plot", str(plot))
     assert result.returncode == 0, result.stderr
     records = [json.loads(line) for line in result.stdout.splitlines()]
     assert [(r["sweep"], r["batch"], r["length"]) for r in records] == [
         ("batch", 1, 8),
-        ("batch", 2, 8),
         ("length", 2, 6),
     ]
     with Image.open(plot) as image:
@@ -67,11 +67,10 @@ def test_sweep(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "options", [["--against", "fairseq-train"], ["--objective", "masked_lm", "--against", "roberta"]]
-)
-def test_against_fairseqs_own(options: list[str]) -> None:
-    result = run_script(*TINY, *options, "--pairs", "1")
+@pytest.mark.timeout(900)  # processes that import fairseq, one after the other, on a busy machine
+@pytest.mark.parametrize("options", ["--against fairseq-train", "--objective masked_lm --against roberta"])
+def test_against_fairseqs_own(options: str) -> None:
+    result = run_script(*TINY, *options.split(), "--pairs", "1")
     assert result.returncode == 0, result.stderr
     ours, other, _ = map(json.loads, result.stdout.splitlines())
     assert (ours["loop"], ours["encoder"]) == ("step", "distil_encoder")
