@@ -28,7 +28,7 @@ def named_path(text: str) -> tuple[str, Path]:
 def main(arguments: Sequence[str] | None = None, description: str | None = None) -> int:
     """Run the command; a mistake of the user is one line on stderr and exit status 2."""
     options = parse_options(arguments, description)
-    for name in ("fairseq", "fairseq_distil"):
+    for name in ("", "fairseq", "fairseq_distil"):  # importing fairseq makes the root logger tell everything
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
         run(options)

@@ -11,9 +11,9 @@ from fairseq.data import Dictionary
 from torch import Tensor, nn
 
 from fairseq_distil.checkpoints.load_errors import explain_load_error
-from fairseq_distil.errors import UserError
+from fairseq_distil.errors import UserError, naming
 from fairseq_distil.models import DistilEncoderModel
-from fairseq_distil.models.teacher_loading import load_teacher
+from fairseq_distil.models.encoder_loading import read_encoder
 from fairseq_distil.modules import EncoderConfig
 
 from .inference_onnx import load_onnx
@@ -101,7 +101,9 @@ def load_encoder(path: Path) -> DistilEncoderModel:
     dictionary = Dictionary()
     for symbol in symbols[dictionary.nspecial :]:
         dictionary.add_symbol(symbol)
-    return load_teacher(str(path), dictionary)
+    stored = read_encoder(str(path), dictionary, role="model")
+    with naming(path):
+        return DistilEncoderModel.restored(stored.config, stored.weights)
 
 
 def encoder_runners(

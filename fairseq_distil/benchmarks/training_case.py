@@ -13,6 +13,7 @@ SPECIAL_SYMBOLS = 5
 CHOICES = {
     "dtype": ("float32", "bfloat16", "float16"),
     "positions": ("all", "masked"),
+    "teacher_dtype": ("same", "float32", "bfloat16", "float16"),
     "objective": ("distillation", "masked_lm"),
     "encoder": ("distil_encoder", "roberta"),
     "loop": ("step", "fairseq-train"),
@@ -29,7 +30,7 @@ HELP = {
     "steps": "timed steps, after 2 to warm up",
     "device": "cpu, cuda or cuda:N",
     "compile": "compile student and teacher",
-    "teacher_dtype": "type of the teacher's weights (default: the model's own default)",
+    "teacher_dtype": "type of the teacher's weights; same: the student's",
     "objective": "distillation, or masked-LM pre-training of one encoder",
     "encoder": "with masked_lm: this plugin's encoder with fused_adamw, or fairseq's own with its adam",
     "loop": "the bare step, or the real fairseq-train, with its data loading, logging and checks",
@@ -59,7 +60,7 @@ class TrainingCase:
     steps: int = 5
     device: str = "cpu"
     compile: bool = False
-    teacher_dtype: str | None = None
+    teacher_dtype: str = "same"
     objective: str = "distillation"
     encoder: str = "distil_encoder"
     loop: str = "step"
@@ -76,7 +77,7 @@ class TrainingCase:
             raise UserError(f"--heads {self.heads} does not divide --width {self.width}")
         if self.encoder == "roberta" and self.distils:
             raise UserError("--encoder roberta cannot be distilled; add --objective masked_lm")
-        if self.encoder == "roberta" and (self.compile or self.teacher_dtype):
+        if self.encoder == "roberta" and (self.compile or self.teacher_dtype != "same"):
             raise UserError("--encoder roberta has neither --compile nor --teacher-dtype; leave them out")
         if self.dtype == "float16":
             raise UserError("--dtype float16 needs loss scaling, which this step has not; use bfloat16")
@@ -102,7 +103,7 @@ class TrainingCase:
             option = f"--{name.replace('_', '-')}"
             if isinstance(value, bool):
                 given += [option] * value
-            elif value is not None:
+            else:
                 given += [option, str(value)]
         return given
 
@@ -115,10 +116,13 @@ def add_case_options(parser: argparse.ArgumentParser) -> None:
         if field.type is bool:
             parser.add_argument(option, action="store_true", help=help_text)
             continue
-        if default is not None:
-            help_text += " (default: %(default)s)"
-        kind = int if field.type is int else str
-        parser.add_argument(option, type=kind, default=default, choices=CHOICES.get(field.name), help=help_text)
+        parser.add_argument(
+            option,
+            type=field.type,
+            default=default,
+            choices=CHOICES.get(field.name),
+            help=f"{help_text} (default: %(default)s)",
+        )
 
 
 def case_from(arguments: argparse.Namespace) -> TrainingCase:

@@ -29,7 +29,7 @@ from .training_step import TrainingStep
 
 EXIT_USER_ERROR = 2
 AGAINST = {
-    "roberta": {"encoder": "roberta", "compile": False, "teacher_dtype": None},
+    "roberta": {"encoder": "roberta", "compile": False, "teacher_dtype": "same"},
     "fairseq-train": {"loop": "fairseq-train"},
 }
 """What the other one of a pair does differently."""
@@ -54,7 +54,7 @@ def parse_options(arguments: Sequence[str] | None, description: str | None = Non
 def main(arguments: Sequence[str] | None = None, description: str | None = None) -> int:
     """Run the command; a mistake of the user is one line on stderr and exit status 2."""
     options = parse_options(arguments, description)
-    for name in ("fairseq", "fairseq_distil"):
+    for name in ("", "fairseq", "fairseq_distil"):  # importing fairseq makes the root logger tell everything
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message="'pin_memory' argument")  # fairseq sets it without a GPU too
     try:

@@ -15,9 +15,8 @@ from fairseq.tasks import FairseqTask
 from omegaconf import DictConfig, OmegaConf
 
 from fairseq_distil.checkpoints.plugin_checkpoint import plugin_checkpoint, write_checkpoint
-from fairseq_distil.errors import UserError
-from fairseq_distil.models import DistilEncoderConfig, DistilEncoderModel, TeacherStudentConfig
-from fairseq_distil.models.distil_encoder import encoder_sizes
+from fairseq_distil.models import DistilEncoderModel
+from fairseq_distil.models.distil_encoder_config import encoder_sizes
 from fairseq_distil.modules import EncoderConfig
 
 from .training_case import TrainingCase
@@ -127,19 +126,9 @@ def _model_settings(case: TrainingCase, data: Path) -> dict[str, Any]:
     if case.encoder == "roberta":
         return {"_name": "roberta", "arch": "roberta", **sizes}
     if case.distils:
-        settings = {"_name": "teacher_student", "teacher": str(data / TEACHER_FILE), "student_init": "random", **sizes}
-        return {**settings, **_optional_settings(case, TeacherStudentConfig)}
-    return {"_name": "distil_encoder", **sizes, **_optional_settings(case, DistilEncoderConfig)}
-
-
-def _optional_settings(case: TrainingCase, config_class: type) -> dict[str, Any]:
-    """Settings that are given only where they differ from the model's own defaults."""
-    given = {"compile": case.compile or None, "teacher_dtype": case.teacher_dtype}
-    given = {name: value for name, value in given.items() if value is not None}
-    for name in given:
-        if name not in config_class.__dataclass_fields__:
-            raise UserError(f"the model has no setting {name}; leave --{name.replace('_', '-')} out")
-    return given
+        teacher = {"teacher": str(data / TEACHER_FILE), "teacher_dtype": case.teacher_dtype, "student_init": "random"}
+        return {"_name": "teacher_student", **teacher, **sizes, "compile": case.compile}
+    return {"_name": "distil_encoder", **sizes, "compile": case.compile}
 
 
 def _max_positions(case: TrainingCase) -> int:

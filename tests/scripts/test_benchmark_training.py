@@ -96,12 +96,3 @@ def test_mistakes_are_one_line_and_status_2() -> None:
 def test_options_that_do_not_go_together(options: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         run(parse_options([*TINY, *options]))
-
-
-def test_a_setting_that_this_version_of_the_model_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fairseq_distil.models import DistilEncoderConfig
-
-    fields = {name: field for name, field in DistilEncoderConfig.__dataclass_fields__.items() if name != "compile"}
-    monkeypatch.setattr(DistilEncoderConfig, "__dataclass_fields__", fields)
-    with pytest.raises(UserError, match="the model has no setting compile; leave --compile out"):
-        run(parse_options([*TINY, "--objective", "masked_lm", "--compile"]))
