@@ -1,0 +1,95 @@
+"""The same training by the real ``fairseq-train``, timed by when its log lines arrive."""
+
+import json
+import math
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from fairseq import tasks
+from fairseq.dataclass.configs import FairseqConfig
+from omegaconf import OmegaConf
+
+import fairseq_distil
+from fairseq_distil.errors import UserError
+
+from .peak_memory import peak_mib
+from .random_data import write_random_data
+from .training_case import TrainingCase
+from .training_measure import record
+from .training_parts import CLIP_NORM, LEARNING_RATE, TEACHER_FILE, settings_of, write_random_teacher
+
+MARK = "| train_inner | {"
+
+
+def measure_fairseq_train(case: TrainingCase) -> dict[str, Any]:
+    """Time the second half of twice as many updates of ``fairseq-train``, which logs at the end of each half.
+
+    Raises:
+        UserError: it fails
+    """
+    updates = 2 * case.steps
+    with tempfile.TemporaryDirectory() as directory:
+        data = Path(directory)
+        write_random_data(data, case.vocab, case.length, case.batch * updates)
+        if case.distils:
+            _write_teacher(case, data)
+        moments = _moments_of_updates(fairseq_train_command(case, data, updates))
+    if sorted(moments) != [case.steps, updates]:
+        raise UserError(f"fairseq-train logged the updates {sorted(moments)}, expected {case.steps} and {updates}")
+    (first, _), (last, bits) = moments[case.steps], moments[updates]
+    measured = {
+        "seconds_per_step": (last - first) / case.steps,
+        "peak_mib": peak_mib(case.device_type, children=True),
+        "last_loss": bits * math.log(2),
+        "computed_in": None,  # its log does not tell
+    }
+    return record(case, measured)
+
+
+def fairseq_train_command(case: TrainingCase, data: Path, updates: int) -> list[str]:
+    """The command that trains as :func:`~fairseq_distil.benchmarks.training_parts.build_parts` sets things up."""
+    settings = settings_of(case, data)
+    names = {"model": "--arch", "task": "--task", "criterion": "--criterion", "optimizer": "--optimizer"}
+    command = [sys.executable, "-m", "fairseq_cli.train", str(data), "--user-dir", fairseq_distil.__path__[0]]
+    for part, fields in settings.items():
+        for field, value in fields.items():
+            if field == "_name":
+                command += [names[part], str(value)]
+            elif value is True:
+                command.append(f"--{field.replace('_', '-')}")
+            elif field not in ("data", "arch") and value is not False:
+                command += [f"--{field.replace('_', '-')}", str(value)]
+    command += ["--lr", str(LEARNING_RATE), "--lr-scheduler", "fixed", "--clip-norm", str(CLIP_NORM)]
+    command += ["--batch-size", str(case.batch), "--max-update", str(updates), "--no-save", "--disable-validation"]
+    command += ["--log-format", "json", "--log-interval", str(updates // 2), "--seed", "0"]
+    return command + ["--cpu"] * (case.device_type == "cpu")
+
+
+def _write_teacher(case: TrainingCase, data: Path) -> None:
+    settings = OmegaConf.merge(OmegaConf.structured(FairseqConfig), {"task": settings_of(case, data)["task"]})
+    write_random_teacher(case, tasks.setup_task(settings.task), data / TEACHER_FILE)
+
+
+def _moments_of_updates(command: list[str]) -> dict[int, tuple[float, float]]:
+    """When the log told of an update, and the mean loss in bits since it last did."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1)
+    with process:
+        moments, tail = read_moments(process.stdout)
+    if process.returncode:
+        raise UserError(f"fairseq-train failed: {tail.removeprefix('error: ')}")
+    return moments
+
+
+def read_moments(lines: Iterable[str]) -> tuple[dict[int, tuple[float, float]], str]:
+    """Arrival and loss by update of the lines that tell of one, and the last line of all."""
+    moments, line = {}, ""
+    for line in lines:
+        if MARK in line:
+            values = json.loads("{" + line.split(MARK, 1)[1])
+            moments[int(values["num_updates"])] = time.perf_counter(), float(values["loss"])
+    return moments, line.strip()

@@ -1,0 +1,118 @@
+"""What scripts/benchmark_inference.py does with its options."""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fairseq_distil.errors import UserError
+
+from .inference import claims, markdown, measure_latencies
+from .inference_models import Runner, encoder_runners, load_runners, random_encoder
+from .training_case import SPECIAL_SYMBOLS, default_device, require_device
+
+EXIT_USER_ERROR = 2
+DEFAULTS = {"batch": [1, 32], "length": [32, 128, 512], "dtype": ["float32", "bfloat16"]}
+
+
+def named_path(text: str) -> tuple[str, Path]:
+    """Read ``NAME=PATH``."""
+    name, separator, path = text.partition("=")
+    if not (name and separator and path):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=PATH")
+    return name, Path(path)
+
+
+def main(arguments: Sequence[str] | None = None, description: str | None = None) -> int:
+    """Run the command; a mistake of the user is one line on stderr and exit status 2."""
+    options = parse_options(arguments, description)
+    for name in ("", "fairseq", "fairseq_distil"):  # importing fairseq makes the root logger tell everything
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        run(options)
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    return 0
+
+
+def parse_options(arguments: Sequence[str] | None, description: str | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--model", type=named_path, action="append", metavar="NAME=PATH",
+        help="checkpoint, ONNX file, or directory of ONNX files or of transformers; the first is what the others are "
+        "compared with (default: a teacher and a student of random weights)",
+    )  # fmt: skip
+    parser.add_argument("--layers", type=int, default=12, help="of the random teacher; the student has half")
+    parser.add_argument("--width", type=int, default=768, help="of random weights (default: 768)")
+    parser.add_argument("--heads", type=int, default=12, help="of random weights (default: 12)")
+    parser.add_argument("--vocab", type=int, default=30522, help="of random weights (default: 30522)")
+    parser.add_argument("--batch", type=int, action="append", help="sequences; repeat (default: 1 and 32)")
+    parser.add_argument("--length", type=int, action="append", help="tokens; repeat (default: 32, 128 and 512)")
+    parser.add_argument(
+        "--dtype", choices=["float32", "bfloat16"], action="append", help="for PyTorch; repeat (default: both)"
+    )
+    parser.add_argument(
+        "--outputs", choices=["features", "logits"], default="features",
+        help="what PyTorch computes: the last hidden states, or logits at every position (default: features)",
+    )  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=30, help="measurements of each at most (default: 30)")
+    parser.add_argument("--seconds", type=float, default=30.0, help="for each shape, about (default: 30)")
+    parser.add_argument("--device", default=default_device(), help="for PyTorch (default: %(default)s)")
+    parser.add_argument("--markdown", action="store_true", help="print a table too")
+    options = parser.parse_args(arguments)
+    for name, default in DEFAULTS.items():
+        if getattr(options, name) is None:
+            setattr(options, name, default)
+    return options
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure what the options ask for, and print it.
+
+    Raises:
+        UserError: a model cannot be loaded, or an option is out of its range
+    """
+    _require_valid(options)
+    runners, records = _runners(options), []
+    for length in options.length:
+        fitting = [runner for runner in runners if runner.allows(length)]
+        for runner in (runner for runner in runners if runner not in fitting):
+            print(f"{runner.name}: left out at length {length}, it has fewer positions", file=sys.stderr)
+        for batch in options.batch:
+            shape = (batch, length, options.rounds, options.seconds, options.device)
+            for record in measure_latencies(fitting, *shape):
+                records.append(record)
+                print(json.dumps(record), flush=True)
+    for claim in claims(records) if records else ():
+        print(json.dumps(claim))
+    if options.markdown:
+        print(markdown(records))
+
+
+def _runners(options: argparse.Namespace) -> list[Runner]:
+    how = options.dtype, options.outputs, options.device
+    if options.model:
+        return [runner for name, path in options.model for runner in load_runners(name, path, *how)]
+    sizes = options.width, options.heads, options.vocab
+    layers = {"teacher": options.layers, "student": max(1, options.layers // 2)}
+    models = {name: random_encoder(count, *sizes) for name, count in layers.items()}
+    return [runner for name, model in models.items() for runner in encoder_runners(name, model, *how)]
+
+
+def _require_valid(options: argparse.Namespace) -> None:
+    names = [name for name, _ in options.model or ()]
+    if len(set(names)) < len(names):
+        raise UserError(f"--model names must differ, found {', '.join(names)}")
+    least = {"batch": 1, "length": 1, "rounds": 1, "vocab": SPECIAL_SYMBOLS + 1}
+    for name, lowest in least.items():
+        given = getattr(options, name)
+        for value in given if isinstance(given, list) else [given]:
+            if value < lowest:
+                raise UserError(f"--{name} is {value}, but must be at least {lowest}")
+    require_device(options.device)
+    if options.device.startswith("cuda") and any(path.suffix == ".onnx" for _, path in options.model or ()):
+        raise UserError("ONNX files run on the CPU here; measure them with --device cpu")

@@ -1,0 +1,49 @@
+"""Encoders as ONNX files."""
+
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from fairseq_distil.errors import UserError
+
+
+class OnnxGraph:
+    """A graph with the inputs ``input_ids`` and ``attention_mask``, on the CPU.
+
+    Args:
+        session: of ONNX Runtime
+    """
+
+    def __init__(self, session: object) -> None:
+        self._session = session
+        self._inputs = [node.name for node in session.get_inputs()]
+        self.outputs = [node.name for node in session.get_outputs()]
+
+    def run(self, ids: Tensor) -> list[np.ndarray]:
+        """Run it on ids ``(batch, length)`` without padding."""
+        values = ids.numpy()
+        feeds = {"input_ids": values, "attention_mask": np.ones_like(values)}
+        return self._session.run(None, {name: feeds[name] for name in self._inputs})
+
+
+def load_onnx(path: Path, threads: int) -> OnnxGraph:
+    """Load a graph.
+
+    Raises:
+        UserError: ONNX Runtime is missing, the file is damaged, or the graph wants other inputs
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UserError(f"{path}: ONNX Runtime is not installed; pip install onnxruntime") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime has an exception of its own for each kind of damage
+        raise UserError(f"{path}: ONNX Runtime cannot load it: {str(error).splitlines()[0]}") from error
+    unknown = {node.name for node in session.get_inputs()} - {"input_ids", "attention_mask"}
+    if unknown:
+        raise UserError(f"{path}: wants the inputs {', '.join(sorted(unknown))} besides input_ids and attention_mask")
+    return OnnxGraph(session)

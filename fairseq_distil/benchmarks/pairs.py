@@ -1,0 +1,79 @@
+"""Two commands that take turns, each run in a process of its own, and the ratios of what they print."""
+
+import json
+import statistics
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from fairseq_distil.errors import UserError
+
+SAME_WORK = ("batch", "length", "layers", "positions", "device", "bf16")
+"""What both must have measured alike, as far as both tell."""
+NEEDED = ("seconds_per_step", "peak_mib")
+
+
+def run_for_record(command: Sequence[str]) -> dict[str, Any]:
+    """Run a command; the last line that it prints is its record.
+
+    Raises:
+        UserError: it cannot be run, it fails, or it prints something else
+    """
+    shown = " ".join(command)
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True)
+    except OSError as error:
+        raise UserError(f"{shown}: {error}") from error
+    if ended.returncode:
+        reason = (ended.stderr.strip() or "no message").splitlines()[-1].removeprefix("error: ")
+        raise UserError(f"{shown}: failed with exit status {ended.returncode}: {reason}")
+    try:
+        record = json.loads(ended.stdout.strip().splitlines()[-1])
+        missing = [key for key in NEEDED if not isinstance(record[key], int | float)]
+    except (IndexError, KeyError, TypeError, ValueError):
+        missing = NEEDED
+    if missing:
+        raise UserError(f"{shown}: its last line should be a JSON object with {' and '.join(NEEDED)}")
+    return record
+
+
+def alternate(ours: Sequence[str], other: Sequence[str], pairs: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yield the records of each pair. Who goes first changes from pair to pair, so that a drift of the machine cancels.
+
+    Raises:
+        UserError: see :func:`run_for_record`; or the two do not measure the same
+    """
+    for pair in range(pairs):
+        records = {}
+        for name in ("ours", "other") if pair % 2 == 0 else ("other", "ours"):
+            records[name] = run_for_record(ours if name == "ours" else other)
+        require_same_work(records["ours"], records["other"])
+        yield records["ours"], records["other"]
+
+
+def require_same_work(ours: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+    """Raise a UserError if two records tell of different work."""
+    for key in SAME_WORK:
+        if key in ours and key in other and ours[key] != other[key]:
+            raise UserError(f"not the same work: {key} is {ours[key]} here, but {other[key]} in the other command")
+
+
+def summary(records: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> dict[str, Any]:
+    """Ratios over pairs of records, ours first: above 1, ours is the faster one; below 1, the smaller one."""
+    times = [other["seconds_per_step"] / ours["seconds_per_step"] for ours, other in records]
+    memories = [ours["peak_mib"] / other["peak_mib"] for ours, other in records]
+    return {
+        "pairs": len(records),
+        "other_time_over_ours": spread(times),
+        "our_memory_over_other": spread(memories),
+        "seconds_per_step": spread([ours["seconds_per_step"] for ours, _ in records]),
+        "other_seconds_per_step": spread([other["seconds_per_step"] for _, other in records]),
+        "peak_mib": spread([ours["peak_mib"] for ours, _ in records]),
+        "other_peak_mib": spread([other["peak_mib"] for _, other in records]),
+    }
+
+
+def spread(values: Sequence[float], digits: int = 4) -> dict[str, float]:
+    """Median, smallest and largest."""
+    found = {"median": statistics.median(values), "min": min(values), "max": max(values)}
+    return {name: round(value, digits) for name, value in found.items()}

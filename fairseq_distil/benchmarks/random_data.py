@@ -1,0 +1,32 @@
+"""Binarised data of random ids, for measurements that do not depend on the text."""
+
+from pathlib import Path
+
+import numpy as np
+from fairseq.data import Dictionary
+from fairseq.data.indexed_dataset import best_fitting_int_dtype
+
+from fairseq_distil.data.indexed_writer import MMapIndexedWriter
+
+from .training_case import SPECIAL_SYMBOLS
+
+
+def write_random_data(directory: Path, vocabulary_size: int, length: int, sequences: int, seed: int = 0) -> None:
+    """Write a ``train`` split that the task cuts into full samples, and its ``dict.txt``.
+
+    Args:
+        directory: to write to; it exists
+        vocabulary_size: symbols, with the specials and the mask that the task appends
+        length: tokens of a sample, ``<s>`` included
+        sequences: samples
+        seed: of the ids
+    """
+    dictionary = Dictionary()
+    for index in range(vocabulary_size - SPECIAL_SYMBOLS):
+        dictionary.add_symbol(f"symbol{index}")
+    dictionary.save(str(directory / "dict.txt"))
+    tokens = length - 1
+    ids = np.random.default_rng(seed).integers(dictionary.nspecial, len(dictionary), (sequences, tokens))
+    ids[:, -1] = dictionary.eos()
+    with MMapIndexedWriter(directory / "train", best_fitting_int_dtype(len(dictionary))) as writer:
+        writer.append(ids.ravel(), np.full(sequences, tokens))

@@ -1,0 +1,146 @@
+"""What one measurement of training is of, and its command-line options."""
+
+import argparse
+from dataclasses import asdict, dataclass, fields
+
+import torch
+
+from fairseq_distil.errors import UserError
+
+SPECIAL_SYMBOLS = 5
+"""``<s>``, ``<pad>``, ``</s>``, ``<unk>`` and ``<mask>``: the rest of a vocabulary is ordinary."""
+
+CHOICES = {
+    "dtype": ("float32", "bfloat16", "float16"),
+    "positions": ("all", "masked"),
+    "teacher_dtype": ("same", "float32", "bfloat16", "float16"),
+    "objective": ("distillation", "masked_lm"),
+    "encoder": ("distil_encoder", "roberta"),
+    "loop": ("step", "fairseq-train"),
+}
+HELP = {
+    "layers": "layers of the teacher, the student has half; with masked_lm, of the encoder",
+    "width": "width of the hidden states",
+    "heads": "attention heads",
+    "vocab": "symbols of the dictionary, specials included",
+    "batch": "sequences of a step",
+    "length": "tokens of a sequence, specials included",
+    "dtype": "type of the products that is asked for; computed_in tells what they were computed in",
+    "positions": "tokens of the soft-target term",
+    "steps": "timed steps, after 2 to warm up",
+    "device": "cpu, cuda or cuda:N",
+    "compile": "compile student and teacher",
+    "teacher_dtype": "type of the teacher's weights; same: the student's",
+    "objective": "distillation, or masked-LM pre-training of one encoder",
+    "encoder": "with masked_lm: this plugin's encoder with fused_adamw, or fairseq's own with its adam",
+    "loop": "the bare step, or the real fairseq-train, with its data loading, logging and checks",
+}
+
+
+def default_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@dataclass(frozen=True)
+class TrainingCase:
+    """Sizes and settings of one measurement; the defaults are BERT-base into 6 layers.
+
+    Raises:
+        UserError: a setting is out of its range, or two do not go together
+    """
+
+    layers: int = 12
+    width: int = 768
+    heads: int = 12
+    vocab: int = 30522
+    batch: int = 16
+    length: int = 128
+    dtype: str = "float32"
+    positions: str = "all"
+    steps: int = 5
+    device: str = "cpu"
+    compile: bool = False
+    teacher_dtype: str = "same"
+    objective: str = "distillation"
+    encoder: str = "distil_encoder"
+    loop: str = "step"
+
+    def __post_init__(self) -> None:
+        lowest = {"layers": 2 if self.distils else 1, "width": 1, "heads": 1, "batch": 1, "length": 3, "steps": 1}
+        for name, least in {**lowest, "vocab": SPECIAL_SYMBOLS + 1}.items():
+            if getattr(self, name) < least:
+                raise UserError(f"--{name} is {getattr(self, name)}, but must be at least {least}")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise UserError(f"--{name} is {getattr(self, name)}; choose from {', '.join(choices)}")
+        if self.width % self.heads:
+            raise UserError(f"--heads {self.heads} does not divide --width {self.width}")
+        if self.encoder == "roberta" and self.distils:
+            raise UserError("--encoder roberta cannot be distilled; add --objective masked_lm")
+        if self.encoder == "roberta" and (self.compile or self.teacher_dtype != "same"):
+            raise UserError("--encoder roberta has neither --compile nor --teacher-dtype; leave them out")
+        if self.dtype == "float16":
+            raise UserError("--dtype float16 needs loss scaling, which this step has not; use bfloat16")
+        require_device(self.device)
+
+    @property
+    def distils(self) -> bool:
+        return self.objective == "distillation"
+
+    @property
+    def student_layers(self) -> int:
+        """Layers of what trains."""
+        return self.layers // 2 if self.distils else self.layers
+
+    @property
+    def device_type(self) -> str:
+        return torch.device(self.device).type
+
+    def options(self) -> list[str]:
+        """The command-line options that describe this case."""
+        given = []
+        for name, value in asdict(self).items():
+            option = f"--{name.replace('_', '-')}"
+            if isinstance(value, bool):
+                given += [option] * value
+            else:
+                given += [option, str(value)]
+        return given
+
+
+def add_case_options(parser: argparse.ArgumentParser) -> None:
+    """Add an option for each field of :class:`TrainingCase`."""
+    for field in fields(TrainingCase):
+        default = default_device() if field.name == "device" else field.default
+        option, help_text = f"--{field.name.replace('_', '-')}", HELP[field.name]
+        if field.type is bool:
+            parser.add_argument(option, action="store_true", help=help_text)
+            continue
+        parser.add_argument(
+            option,
+            type=field.type,
+            default=default,
+            choices=CHOICES.get(field.name),
+            help=f"{help_text} (default: %(default)s)",
+        )
+
+
+def case_from(arguments: argparse.Namespace) -> TrainingCase:
+    """The case that the options describe.
+
+    Raises:
+        UserError: see :class:`TrainingCase`
+    """
+    return TrainingCase(**{field.name: getattr(arguments, field.name) for field in fields(TrainingCase)})
+
+
+def require_device(device: str) -> None:
+    """Raise a UserError if torch cannot compute there."""
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise UserError(f"--device {device}: {str(error).splitlines()[0]}") from error
+    if kind not in ("cpu", "cuda"):
+        raise UserError(f"--device {device} is not supported; use cpu or cuda")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"--device {device}: torch finds no GPU here; use --device cpu")

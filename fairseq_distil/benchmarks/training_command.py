@@ -1,0 +1,144 @@
+"""What scripts/benchmark_training.py does with its options."""
+
+import argparse
+import json
+import logging
+import shlex
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fairseq_distil.errors import UserError
+
+from .fairseq_train import measure_fairseq_train
+from .pairs import alternate, run_for_record, summary
+from .random_data import write_random_data
+from .stages import STAGES, StageClock, watch
+from .step_profile import markdown, profile_step
+from .sweep import parse_sweep, sweep_cases
+from .training_case import TrainingCase, add_case_options, case_from
+from .training_measure import WARM_UP_STEPS, measure_step
+from .training_parts import build_parts
+from .training_step import TrainingStep
+
+EXIT_USER_ERROR = 2
+AGAINST = {
+    "roberta": {"encoder": "roberta", "compile": False, "teacher_dtype": "same"},
+    "fairseq-train": {"loop": "fairseq-train"},
+}
+"""What the other one of a pair does differently."""
+
+
+def parse_options(arguments: Sequence[str] | None, description: str | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_case_options(parser)
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument("--peer", metavar="CMD", help="whole command of a peer, which takes turns with ours")
+    modes.add_argument("--against", choices=AGAINST, help="take turns with fairseq's own, of the same sizes")
+    modes.add_argument(
+        "--sweep", action="append", metavar="NAME", help="batch, length, vocab or layers, or NAME=VALUE,VALUE; repeat"
+    )
+    modes.add_argument("--profile", action="store_true", help="where the time goes: by stage and kind of work")
+    parser.add_argument("--pairs", type=int, default=5, help="turns of each with --peer or --against (default: 5)")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="with --sweep: plot to write")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None, description: str | None = None) -> int:
+    """Run the command; a mistake of the user is one line on stderr and exit status 2."""
+    options = parse_options(arguments, description)
+    for name in ("", "fairseq", "fairseq_distil"):  # importing fairseq makes the root logger tell everything
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message="'pin_memory' argument")  # fairseq sets it without a GPU too
+    try:
+        run(options)
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    return 0
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure what the options ask for, and print it.
+
+    Raises:
+        UserError: the options do not go together, or what they ask for cannot be measured
+    """
+    case = case_from(options)
+    if options.pairs < 1:
+        raise UserError(f"--pairs is {options.pairs}, but must be at least 1")
+    if options.plot is not None and not options.sweep:
+        raise UserError("--plot draws what --sweep measures; add --sweep, or leave --plot out")
+    if options.peer or options.against:
+        _compare(case, options)
+    elif options.sweep:
+        _sweep(case, options)
+    elif options.profile:
+        _profile(case)
+    else:
+        _print(measure_fairseq_train(case) if case.loop == "fairseq-train" else measure_step(case))
+
+
+def _compare(case: TrainingCase, options: argparse.Namespace) -> None:
+    other = shlex.split(options.peer) if options.peer else _command(replace(case, **AGAINST[options.against]))
+    records = []
+    for pair in alternate(_command(case), other, options.pairs):
+        records.append(pair)
+        for record in pair:
+            _print(record)
+        ratio = pair[1]["seconds_per_step"] / pair[0]["seconds_per_step"]
+        print(f"pair {len(records)} of {options.pairs}: other's time / ours {ratio:.3f}", file=sys.stderr, flush=True)
+    _print(summary(records))
+
+
+def _sweep(case: TrainingCase, options: argparse.Namespace) -> None:
+    sweeps: dict[str, list[dict[str, Any]]] = {}
+    cases = {name: sweep_cases(case, name, values) for name, values in map(parse_sweep, options.sweep)}
+    for name, cases_of_sweep in cases.items():
+        sweeps[name] = []
+        for one in cases_of_sweep:
+            sweeps[name].append(run_for_record(_command(one)))
+            _print({"sweep": name, **sweeps[name][-1]})
+    if options.plot is not None:
+        from .cost_plot import draw  # here, for matplotlib would add to the memory that is measured
+
+        draw(sweeps, options.plot)
+
+
+def _profile(case: TrainingCase) -> None:
+    if case.loop != "step":
+        raise UserError("--profile is of the bare step; leave --loop out")
+    cuda = case.device_type == "cuda"
+    clock = StageClock(torch.cuda.synchronize if cuda else lambda: None)
+    with tempfile.TemporaryDirectory() as directory:
+        write_random_data(Path(directory), case.vocab, case.length, case.batch * (WARM_UP_STEPS + case.steps + 1))
+        parts = build_parts(case, Path(directory))
+        step = TrainingStep(watch(parts, clock), case, clock)
+        for _ in range(WARM_UP_STEPS):
+            step()
+        clock.seconds.clear()
+        for _ in range(case.steps):
+            step()
+        stages = {name: round(clock.seconds[name] / case.steps, 4) for name in STAGES if name in clock.seconds}
+        _print({"stages": stages, "sum": round(sum(stages.values()), 4), "computed_in": str(step.computed_in)})
+        models = [parts.model, *filter(None, [getattr(parts.model, "teacher", None)])]
+        print(markdown(profile_step(step, [] if case.compile else models, cuda)))
+
+
+def _command(case: TrainingCase) -> list[str]:
+    return [sys.executable, "-m", __name__ if __name__ != "__main__" else __spec__.name, *case.options()]
+
+
+def _print(record: dict[str, Any]) -> None:
+    print(json.dumps(record), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""Times of batches on fixed numbers, and both pipelines on real data."""
+
+import pytest
+
+from fairseq_distil.benchmarks.collation import WARM_UP_BATCHES, collation_record, measure_collation, take_turns
+
+
+def test_actions_take_turns_and_warm_up() -> None:
+    calls = []
+    moments = iter(range(1000))
+    actions = {name: lambda group, name=name: calls.append((name, *group)) for name in ("a", "b")}
+    groups = [range(n, n + 2) for n in range(WARM_UP_BATCHES + 3)]
+    found = take_turns(actions, groups, now=lambda: next(moments))
+    assert found == {"a": [1, 1, 1], "b": [1, 1, 1]}
+    assert calls[:4] == [("a", 0, 1), ("b", 0, 1), ("a", 1, 2), ("b", 1, 2)]
+
+
+def test_reading_is_taken_out_batch_by_batch() -> None:
+    assert collation_record("ours", [0.005, 0.004, 0.009], [0.001, 0.002, 0.001]) == {
+        "system": "ours",
+        "masking_and_collation_ms": 4.0,
+        "min_ms": 2.0,
+        "max_ms": 8.0,
+        "with_reading_ms": 5.0,
+    }
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # fairseq's way of copying predates numpy 2
+def test_both_pipelines() -> None:
+    ours, fairseqs = measure_collation(vocabulary_size=60, batch=3, length=9, batches=2)
+    assert (ours["system"], fairseqs["system"]) == ("fairseq_distil", "fairseq")
+    assert ours.keys() == fairseqs.keys()
+    assert (ours["batch"], ours["length"], ours["vocab"], ours["batches"]) == (3, 9, 60, 2)

@@ -1,0 +1,73 @@
+"""Ratios on fixed numbers, and commands that take turns."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from fairseq_distil.benchmarks.pairs import alternate, run_for_record, spread, summary
+from fairseq_distil.errors import UserError
+
+
+def command(text: str) -> list[str]:
+    return [sys.executable, "-c", text]
+
+
+def printing(record: dict, log: Path | None = None) -> list[str]:
+    """A command that prints something, then a record, and adds the record's name to a log."""
+    note = f"open({str(log)!r}, 'a').write({record.get('name', '')!r}); " if log else ""
+    return command(f"{note}print('warming up'); print({json.dumps(record)!r})")
+
+
+def test_summary() -> None:
+    records = [
+        ({"seconds_per_step": 2.0, "peak_mib": 100}, {"seconds_per_step": 3.0, "peak_mib": 400}),
+        ({"seconds_per_step": 1.0, "peak_mib": 100}, {"seconds_per_step": 4.0, "peak_mib": 200}),
+        ({"seconds_per_step": 2.0, "peak_mib": 120}, {"seconds_per_step": 4.0, "peak_mib": 200}),
+    ]
+    found = summary(records)
+    assert found["pairs"] == 3
+    assert found["other_time_over_ours"] == {"median": 2.0, "min": 1.5, "max": 4.0}
+    assert found["our_memory_over_other"] == {"median": 0.5, "min": 0.25, "max": 0.6}
+    assert found["seconds_per_step"] == {"median": 2.0, "min": 1.0, "max": 2.0}
+    assert found["other_peak_mib"] == {"median": 200, "min": 200, "max": 400}
+
+
+def test_the_median_of_an_even_number_lies_between() -> None:
+    assert spread([1.0, 2.0, 4.0, 8.0]) == {"median": 3.0, "min": 1.0, "max": 8.0}
+
+
+def test_who_goes_first_changes(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    ours = {"name": "o", "seconds_per_step": 1.0, "peak_mib": 10, "batch": 4, "layers": 2}
+    other = {"name": "p", "seconds_per_step": 2.0, "peak_mib": 20, "batch": 4}
+    assert list(alternate(printing(ours, log), printing(other, log), 3)) == [(ours, other)] * 3
+    assert log.read_text() == "oppoop"
+
+
+def test_other_work_is_refused() -> None:
+    record = {"seconds_per_step": 1.0, "peak_mib": 10, "batch": 4}
+    with pytest.raises(UserError, match="not the same work: batch is 4 here, but 8 in the other command"):
+        next(alternate(printing(record), printing({**record, "batch": 8}), 1))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import sys; sys.exit('error: no such thing')", "failed with exit status 1: no such thing$"),
+        ("raise SystemExit(3)", "failed with exit status 3: no message$"),
+        ("print('done')", "its last line should be a JSON object with seconds_per_step and peak_mib$"),
+        ("print('[1]')", "its last line should be a JSON object"),
+        ("print('{}')", "its last line should be a JSON object"),
+        ("pass", "its last line should be a JSON object"),
+    ],
+)
+def test_commands_without_a_record(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        run_for_record(command(text))
+
+
+def test_a_command_that_does_not_exist() -> None:
+    with pytest.raises(UserError, match="^absent-command --bf16: "):
+        run_for_record(["absent-command", "--bf16"])

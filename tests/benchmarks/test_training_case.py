@@ -1,0 +1,60 @@
+"""A case from its options, and the other way round."""
+
+import argparse
+
+import pytest
+import torch
+
+from fairseq_distil.benchmarks.training_case import TrainingCase, add_case_options, case_from
+from fairseq_distil.errors import UserError
+
+
+def parse(arguments: list[str]) -> TrainingCase:
+    parser = argparse.ArgumentParser()
+    add_case_options(parser)
+    return case_from(parser.parse_args(arguments))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        TrainingCase(),
+        TrainingCase(layers=4, width=64, heads=2, vocab=100, batch=3, length=20, steps=1, positions="masked"),
+        TrainingCase(dtype="bfloat16", compile=True, teacher_dtype="bfloat16", loop="fairseq-train"),
+        TrainingCase(objective="masked_lm", encoder="roberta"),
+    ],
+)
+def test_options_describe_the_case(case: TrainingCase) -> None:
+    assert parse(case.options()) == case
+
+
+def test_the_student_has_half_of_the_layers() -> None:
+    assert TrainingCase(layers=5).student_layers == 2
+    assert TrainingCase(layers=5, objective="masked_lm").student_layers == 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"layers": 1}, "--layers is 1, but must be at least 2"),
+        ({"batch": 0}, "--batch is 0, but must be at least 1"),
+        ({"length": 2}, "--length is 2, but must be at least 3"),
+        ({"vocab": 5}, "--vocab is 5, but must be at least 6"),
+        ({"heads": 5}, "--heads 5 does not divide --width 768"),
+        ({"positions": "some"}, "--positions is some; choose from all, masked"),
+        ({"encoder": "roberta"}, "--encoder roberta cannot be distilled"),
+        ({"encoder": "roberta", "objective": "masked_lm", "compile": True}, "has neither --compile nor"),
+        ({"dtype": "float16"}, "--dtype float16 needs loss scaling"),
+        ({"device": "nowhere"}, "--device nowhere: "),
+        ({"device": "meta"}, "--device meta is not supported"),
+    ],
+)
+def test_what_cannot_be(settings: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        TrainingCase(**settings)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_must_be_there() -> None:
+    with pytest.raises(UserError, match="torch finds no GPU here; use --device cpu"):
+        TrainingCase(device="cuda")

@@ -1,0 +1,53 @@
+"""Records: their arithmetic on fixed numbers, and the keys of real ones."""
+
+from collections.abc import Callable
+
+import pytest
+
+from fairseq_distil.benchmarks import training_measure
+from fairseq_distil.benchmarks.training_measure import measure_step, record
+
+KEYS_OF_THE_PEER = {
+    "seconds_per_step",
+    "tokens_per_second",
+    "peak_mib",
+    "bf16",
+    "positions",
+    "batch",
+    "length",
+    "layers",
+    "device",
+    "last_loss",
+}
+
+
+def test_arithmetic_of_a_record(tiny_case: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_measure, "product_rates", lambda *_: {"head": 1e9, "vocabulary": 4e9})
+    monkeypatch.setattr(training_measure, "step_products", lambda *_: [type("Product", (), {"flops": 2e9})()] * 3)
+    measured = {"seconds_per_step": 2.0, "peak_mib": 512.4, "last_loss": 3.5, "computed_in": "float32"}
+    found = record(tiny_case(), measured, masked_tokens=4.5)
+    assert found["tokens_per_second"] == 15  # 3 sequences of 10
+    assert found["gflop_per_step"] == 6
+    assert found["gflops"] == 3
+    assert found["matmul_peak_gflops"] == 4
+    assert found["limit_seconds"] == 1.5
+    assert found["step_over_limit"] == pytest.approx(4 / 3, abs=1e-3)
+    assert found["percent_of_peak"] == 75
+    assert "limit_seconds" not in record(tiny_case(), measured)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_real_measurement(dtype: str, tiny_case: Callable) -> None:
+    found = measure_step(tiny_case(dtype=dtype))
+    assert found.keys() >= KEYS_OF_THE_PEER
+    assert (found["bf16"], found["dtype"]) == (dtype == "bfloat16", dtype)
+    assert found["computed_in"] in ("float32", dtype)
+    assert found["seconds_per_step"] > 0 and found["peak_mib"] > 0 and found["last_loss"] > 0
+    assert set(found["matmul_gflops"]) == {
+        "query, key, value",
+        "attention output",
+        "feed-forward in",
+        "feed-forward out",
+        "head",
+        "vocabulary",
+    }

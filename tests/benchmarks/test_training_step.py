@@ -1,0 +1,43 @@
+"""The bare step against fairseq's trainer, and what it notes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from fairseq.trainer import Trainer
+
+from fairseq_distil.benchmarks.training_parts import build_parts, configuration_of
+from fairseq_distil.benchmarks.training_step import TrainingStep
+
+
+def test_an_update_is_that_of_fairseqs_trainer(tiny_case: Callable, parts_of: Callable, tmp_path: Path) -> None:
+    case = tiny_case()
+    bare, trained = parts_of(case), build_parts(case, tmp_path)
+    before = [parameter.detach().clone() for parameter in bare.model.parameters()]
+    torch.manual_seed(1)  # what the trainer seeds dropout with
+    loss = TrainingStep(bare, case)()
+
+    trainer = Trainer(configuration_of(case, tmp_path), trained.task, trained.model, trained.criterion)
+    dataset = trained.task.dataset("train")
+    (log,) = [trainer.train_step([dataset.collater([dataset[index] for index in range(case.batch)])])]
+
+    assert loss.item() / 0.6931472 == pytest.approx(log["loss"], abs=2e-3)  # rounded, in bits
+    for ours, theirs, first in zip(bare.model.parameters(), trained.model.parameters(), before, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=0, rtol=0)
+        assert not ours.equal(first)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_notes_the_type_of_the_tasks_autocast_and_the_masked_tokens(
+    dtype: str, tiny_case: Callable, parts_of: Callable
+) -> None:
+    case = tiny_case(dtype=dtype)
+    parts = parts_of(case)
+    step = TrainingStep(parts, case)
+    inside = []
+    parts.model.register_forward_pre_hook(lambda *_: inside.append(torch.is_autocast_enabled("cpu")))
+    losses = [step() for _ in range(6)]  # more than there are samples
+    assert step.computed_in is (torch.bfloat16 if inside[0] else torch.float32)
+    assert 6 * case.batch <= step.masked_tokens <= 2 * 6 * case.batch  # 0.15 of 10 tokens, rounded either way
+    assert torch.stack(losses).isfinite().all()

@@ -1,0 +1,68 @@
+"""The inference benchmark as a command."""
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fairseq_distil.benchmarks.inference_command import parse_options, run
+from fairseq_distil.errors import UserError
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark_inference.py"
+TINY = shlex.split("--rounds 3 --seconds 1 --dtype float32 --batch 1 --batch 2 --device cpu")
+
+
+def run_script(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True)
+
+
+def test_random_weights() -> None:
+    sizes = shlex.split("--layers 2 --width 8 --heads 2 --vocab 30 --length 6 --length 600 --markdown")
+    result = run_script(*TINY, *sizes)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    records = [json.loads(line) for line in lines[:6]]
+    assert [(r["model"], r["batch"], r["length"]) for r in records[:4]] == [
+        ("teacher", 1, 6),
+        ("student", 1, 6),
+        ("teacher", 2, 6),
+        ("student", 2, 6),
+    ]
+    assert [r["claim"] for r in records[4:]] == ["fewer parameters", "speed at batch 1"]
+    assert lines[6].startswith("| model | runtime |") and len(lines) == 6 + 2 + 4
+    assert result.stderr == (
+        "teacher: left out at length 600, it has fewer positions\n"
+        "student: left out at length 600, it has fewer positions\n"
+    )
+
+
+def test_checkpoints(teacher_path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    models = ["--model", f"one={teacher_path}", "--model", f"two={teacher_path}"]
+    run(parse_options([*TINY, *models, "--length", "5", "--outputs", "logits"]))
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    claim = next(record for record in records if record.get("claim") == "fewer parameters")
+    assert (claim["model"], claim["than"], claim["measured"], claim["met"]) == ("two", "one", 0, False)
+
+
+def test_mistakes_are_one_line_and_status_2(tmp_path: Path) -> None:
+    result = run_script("--model", f"one={tmp_path}/absent.pt")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == f"error: {tmp_path}/absent.pt: no such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model", "a=b.pt", "--model", "a=c.pt"], "--model names must differ, found a, a"),
+        (["--batch", "0"], "--batch is 0, but must be at least 1"),
+        (["--rounds", "0"], "--rounds is 0, but must be at least 1"),
+        (["--heads", "5"], "5 attention heads do not divide the width 768"),
+        (["--device", "nowhere"], "--device nowhere: "),
+    ],
+)
+def test_wrong_options(options: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        run(parse_options(options))

@@ -1,0 +1,98 @@
+"""The training benchmark as a command."""
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fairseq_distil.benchmarks.training_command import parse_options, run
+from fairseq_distil.errors import UserError
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark_training.py"
+TINY = shlex.split("--layers 2 --width 8 --heads 2 --vocab 20 --batch 2 --length 8 --steps 1 --device cpu")
+
+
+def run_script(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True)
+
+
+def test_turns_with_a_peer() -> None:
+    peer = {"peer": "a loop", "seconds_per_step": 1e6, "peak_mib": 1e6, "batch": 2, "length": 8, "bf16": False}
+    command = shlex.join([sys.executable, "-c", f"print({json.dumps(peer)!r})"])
+    result = run_script(*TINY, "--peer", command, "--pairs", "1")
+    assert result.returncode == 0, result.stderr
+    ours, other, ratios = map(json.loads, result.stdout.splitlines())
+    assert (ours["layers"], ours["batch"], ours["computed_in"], ours["loop"]) == (2, 2, "float32", "step")
+    assert other == peer
+    assert ratios["pairs"] == 1
+    assert ratios["other_time_over_ours"]["median"] == pytest.approx(1e6 / ours["seconds_per_step"], rel=1e-3)
+    assert ratios["our_memory_over_other"]["median"] == pytest.approx(ours["peak_mib"] / 1e6, abs=1e-4)
+    assert result.stderr.startswith("pair 1 of 1: other's time / ours ")
+
+
+def test_profile(capfd: pytest.CaptureFixture[str]) -> None:
+    run(parse_options([*TINY, "--profile"]))
+    stages, *tables = capfd.readouterr().out.splitlines()
+    found = json.loads(stages)
+    assert set(found["stages"]) == {
+        "batch",
+        "teacher forward",
+        "student forward",
+        "loss",
+        "backward",
+        "clipping",
+        "optimizer",
+    }
+    assert tables[0].startswith("| ms of one step | batch | teacher forward |")
+    assert any(line.startswith("| matrix products |") for line in tables)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_sweep(tmp_path: Path) -> None:
+    plot = tmp_path / "cost.png"
+    result = run_script(*TINY, "--sweep", "batch=1", "--sweep", "length=6", "--plot", str(plot))
+    assert result.returncode == 0, result.stderr
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(r["sweep"], r["batch"], r["length"]) for r in records] == [
+        ("batch", 1, 8),
+        ("length", 2, 6),
+    ]
+    with Image.open(plot) as image:
+        image.load()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # processes that import fairseq, one after the other, on a busy machine
+@pytest.mark.parametrize("options", ["--against fairseq-train", "--objective masked_lm --against roberta"])
+def test_against_fairseqs_own(options: str) -> None:
+    result = run_script(*TINY, *options.split(), "--pairs", "1")
+    assert result.returncode == 0, result.stderr
+    ours, other, _ = map(json.loads, result.stdout.splitlines())
+    assert (ours["loop"], ours["encoder"]) == ("step", "distil_encoder")
+    assert options.split()[-1] in (other["loop"], other["encoder"])
+
+
+def test_mistakes_are_one_line_and_status_2() -> None:
+    result = run_script(*TINY, "--peer", "absent-command --bf16")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: absent-command --bf16: ") and result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--heads", "3"], "--heads 3 does not divide --width 8"),
+        (["--peer", "true", "--pairs", "0"], "--pairs is 0, but must be at least 1"),
+        (["--plot", "cost.png"], "--plot draws what --sweep measures"),
+        (["--sweep", "depth"], "--sweep depth: choose from"),
+        (["--profile", "--loop", "fairseq-train"], "--profile is of the bare step"),
+    ],
+)
+def test_options_that_do_not_go_together(options: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        run(parse_options([*TINY, *options]))
