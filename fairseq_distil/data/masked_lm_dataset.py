@@ -79,9 +79,12 @@ class MaskedLMDataset(FairseqDataset):
         ids = np.fromiter((index for index, _ in samples), np.int64, len(samples))
         lengths = self.sizes[ids]
         padding_index = self.scheme.padding_index
-        tokens = torch.nn.utils.rnn.pad_sequence(
-            [block for _, block in samples], batch_first=True, padding_value=padding_index
-        )
+        blocks = [block for _, block in samples]
+        has_padding = bool(lengths.min() < lengths.max())
+        if has_padding:
+            tokens = torch.nn.utils.rnn.pad_sequence(blocks, batch_first=True, padding_value=padding_index)
+        else:
+            tokens = torch.stack(blocks)
         inputs, targets = map(torch.from_numpy, self.scheme.apply(tokens.numpy(), ids, self.epoch))
         return {
             "id": torch.from_numpy(ids),
@@ -90,7 +93,7 @@ class MaskedLMDataset(FairseqDataset):
             "net_input": {
                 "src_tokens": inputs,
                 "src_lengths": torch.from_numpy(lengths.astype(np.int64)),
-                "has_padding": bool(lengths.min() < lengths.max()),
+                "has_padding": has_padding,
             },
             "target": targets,
             "positions": TokenPositions.of(inputs, targets, padding_index)._asdict(),

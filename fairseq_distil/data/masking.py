@@ -23,16 +23,16 @@ def counter_uniform(
         seed: seed of the run
         epoch: epoch, from 1
         stream: which of several independent numbers of the same position
-        sample_ids: ``(batch,)``
-        positions: ``(length,)``
+        sample_ids: of any shape that broadcasts with the positions', such as ``(batch, 1)``
+        positions: such as ``(length,)``
 
     Returns:
-        ``(batch, length)``
+        of the shape that both broadcast to, such as ``(batch, length)``
     """
     key = np.zeros(1, np.uint64)
     for counter in (seed, epoch, stream):
         key = _mix(key + (np.array([counter % 2**64], np.uint64) + np.uint64(1)) * GOLDEN_GAMMA)
-    rows = _mix(key + (sample_ids.astype(np.uint64) + np.uint64(1)) * GOLDEN_GAMMA)[:, None]
+    rows = _mix(key + (sample_ids.astype(np.uint64) + np.uint64(1)) * GOLDEN_GAMMA)
     hashes = _mix(rows + (positions.astype(np.uint64) + np.uint64(1)) * GOLDEN_GAMMA)
     return ((hashes >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
@@ -86,8 +86,8 @@ class MaskingScheme:
         selected = self.select(tokens, sample_ids, epoch)
         rows, columns = selected.nonzero()
         originals = tokens[rows, columns]
-        fate = self._uniform(REPLACEMENT, tokens, sample_ids, epoch)[rows, columns]
-        draw = self._uniform(RANDOM_TOKEN, tokens, sample_ids, epoch)[rows, columns]
+        fate = counter_uniform(self.seed, epoch, REPLACEMENT, sample_ids[rows], columns)
+        draw = counter_uniform(self.seed, epoch, RANDOM_TOKEN, sample_ids[rows], columns)
         candidates = self.maskable.nonzero()[0]
         random_tokens = candidates[(draw * candidates.size).astype(np.int64)]
         changed = np.where(
@@ -110,7 +110,7 @@ class MaskingScheme:
         """
         eligible = self.maskable[tokens]
         sizes = (tokens != self.padding_index).sum(1)
-        rounding = counter_uniform(self.seed, epoch, BUDGET, sample_ids, np.zeros(1, np.int64))[:, 0]
+        rounding = counter_uniform(self.seed, epoch, BUDGET, sample_ids, np.zeros(1, np.int64))
         budget = np.floor(self.mask_prob * sizes + rounding)[:, None]
 
         keys = -np.log(self._uniform(ORDER, tokens, sample_ids, epoch))
@@ -145,7 +145,7 @@ class MaskingScheme:
     def _uniform(
         self, stream: int, tokens: NDArray[np.int64], sample_ids: NDArray[np.int64], epoch: int
     ) -> NDArray[np.float64]:
-        return counter_uniform(self.seed, epoch, stream, sample_ids, np.arange(tokens.shape[1]))
+        return counter_uniform(self.seed, epoch, stream, sample_ids[:, None], np.arange(tokens.shape[1]))
 
 
 def word_starts(begins_word: NDArray[np.bool_], eligible: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -201,7 +201,7 @@ def test_selection_without_replacement_is_in_proportion_to_the_weights() -> None
 
 
 def test_counter_uniform_is_uniform() -> None:
-    values = np.sort(counter_uniform(1, 1, ORDER, np.arange(400), np.arange(301)).ravel())
+    values = np.sort(counter_uniform(1, 1, ORDER, np.arange(400)[:, None], np.arange(301)).ravel())
     assert values[0] > 0 and values[-1] < 1
     ranks = (np.arange(values.size) + 0.5) / values.size
     # Kolmogorov and Smirnov: exceeded with probability 2 exp(-2 x 2.3^2) < 1e-4
@@ -214,7 +214,7 @@ def test_counter_uniform_is_uniform() -> None:
         {"stream": REPLACEMENT},
         {"epoch": 2},
         {"seed": 2},
-        {"sample_ids": np.arange(1, 401)},
+        {"sample_ids": np.arange(1, 401)[:, None]},
         {"positions": np.arange(1, 302)},
         {"seed": -1},
         {"seed": 2**64 + 2},
@@ -222,7 +222,8 @@ def test_counter_uniform_is_uniform() -> None:
     ids=str,
 )
 def test_streams_epochs_seeds_samples_and_positions_are_independent(other: dict) -> None:
-    counters = {"seed": 1, "epoch": 1, "stream": ORDER, "sample_ids": np.arange(400), "positions": np.arange(301)}
+    counters = {"seed": 1, "epoch": 1, "stream": ORDER, "sample_ids": np.arange(400)[:, None]}
+    counters["positions"] = np.arange(301)
     first, second = (counter_uniform(**settings).ravel() for settings in (counters, counters | other))
     assert abs(np.corrcoef(first, second)[0, 1]) < 5 / first.size**0.5
     joint = np.histogram2d(first, second, bins=4)[0]
