@@ -31,15 +31,22 @@ Curve = tuple[list[int], list[float]]
 
 
 def read_scalars(folder: Path) -> dict[str, Curve]:
-    """All scalars in an event folder: updates and values by name; empty if there is no such folder."""
+    """All scalars in an event folder: updates and values by name; empty if there is no such folder.
+
+    A run that went on from a checkpoint repeats the updates since: of each update the last value counts.
+    """
     if not folder.is_dir():
         return {}
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     events.Reload()
     return {
-        name: ([event.step for event in events.Scalars(name)], [event.value for event in events.Scalars(name)])
-        for name in events.Tags()["scalars"]
+        name: _curve({event.step: event.value for event in events.Scalars(name)}) for name in events.Tags()["scalars"]
     }
+
+
+def _curve(value_of_step: dict[int, float]) -> Curve:
+    steps = sorted(value_of_step)
+    return steps, [value_of_step[step] for step in steps]
 
 
 def draw(runs: dict[str, Path], output: Path) -> None:

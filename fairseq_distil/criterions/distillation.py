@@ -28,7 +28,11 @@ class DistillationConfig(FairseqDataclass):
         default=5.0, metadata={"help": "weight of T^2 KL(teacher || student) over the vocabulary, a mean over tokens"}
     )
     mlm_weight: float = field(
-        default=2.0, metadata={"help": "weight of the masked-LM cross-entropy, a mean over masked tokens"}
+        default=2.0,
+        metadata={
+            "help": "weight of the masked-LM cross-entropy, a sum over masked tokens divided by mask_prob times all "
+            "tokens: on average their mean"
+        },
     )
     cosine_weight: float = field(
         default=1.0, metadata={"help": "weight of 1 - cos of the last hidden states, a mean over tokens"}

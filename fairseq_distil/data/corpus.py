@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fairseq_distil.data.text_files import read_documents
+from fairseq_distil.data.text_files import Report, read_documents
 from fairseq_distil.errors import UserError
 
 
@@ -41,8 +41,12 @@ class CorpusSize:
     lines: int
 
 
-def measure(paths: Sequence[Path]) -> CorpusSize:
+def measure(paths: Sequence[Path], report: Report | None = None) -> CorpusSize:
     """Read files to their ends, which finds whatever cannot be read in them, and count.
+
+    Args:
+        paths: the files
+        report: called with the bytes of a file that were read since the last call
 
     Raises:
         UserError: a file cannot be read, or holds no text
@@ -50,7 +54,7 @@ def measure(paths: Sequence[Path]) -> CorpusSize:
     documents = lines = 0
     for path in paths:
         lines_before = lines
-        for line in read_documents([path]):
+        for line in read_documents([path], report):
             if line:
                 lines += 1
             else:

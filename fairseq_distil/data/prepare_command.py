@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+from tqdm import tqdm
+
 from fairseq_distil.data.atomic_directory import refuse_existing
-from fairseq_distil.data.corpus import Corpus, measure, split_documents
+from fairseq_distil.data.corpus import Corpus, CorpusSize, measure, split_documents
 from fairseq_distil.data.prepare import TRAIN, prepare
 from fairseq_distil.data.prepare_options import parse_options
 from fairseq_distil.data.text_files import require_text_file
@@ -57,7 +59,7 @@ def _run(options: argparse.Namespace) -> str:
 
 def _corpora(options: argparse.Namespace) -> tuple[dict[str, Corpus], int]:
     _say("checking the text")
-    size = measure(options.input)
+    size = _measured(options.input)
     if options.valid:
         corpora = {TRAIN: Corpus(options.input), "valid": Corpus(options.valid)}
     else:
@@ -65,8 +67,14 @@ def _corpora(options: argparse.Namespace) -> tuple[dict[str, Corpus], int]:
         corpora = {TRAIN: train, "valid": valid}
     if options.test:
         corpora["test"] = Corpus(options.test)
-    other_sizes = [measure(paths) for paths in (options.valid, options.test) if paths]
+    other_sizes = [_measured(paths) for paths in (options.valid, options.test) if paths]
     return corpora, sum((other.lines for other in other_sizes), size.lines)
+
+
+def _measured(paths: Sequence[Path]) -> CorpusSize:
+    total_bytes = sum(path.stat().st_size for path in paths)
+    with tqdm(total=total_bytes, unit="B", unit_scale=True, disable=None) as bar:
+        return measure(paths, bar.update)
 
 
 def _given_tokenizer(options: argparse.Namespace) -> Tokenizer | None:
@@ -85,9 +93,11 @@ def _train_sentencepiece(options: argparse.Namespace, corpus: Corpus, directory:
         "sentencepiece_sample_lines": "sample_lines",
     }
     given = {name: getattr(options, option) for option, name in names.items() if getattr(options, option) is not None}
-    _say("training SentencePiece")
+    _say("drawing lines for SentencePiece")
     text_lines = filter(None, corpus.lines())
-    SentencePieceTraining(**given, seed=options.seed).train(text_lines, directory / MODEL_FILE)
+    SentencePieceTraining(**given, seed=options.seed).train(
+        text_lines, directory / MODEL_FILE, lambda lines: _say(f"training SentencePiece on {lines:,} lines ...")
+    )
     return SentencePieceTokenizer(directory / MODEL_FILE)
 
 

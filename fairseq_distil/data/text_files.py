@@ -3,26 +3,41 @@
 import gzip
 import lzma
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from fairseq_distil.errors import UserError
 
 BYTE_ORDER_MARK = "\ufeff"
+LINES_BETWEEN_REPORTS = 1000
+
+Report = Callable[[int], None]
+"""Called with the bytes of a file that were read since the last call, compressed as they are."""
 
 
-def read_lines(path: Path) -> Iterator[str]:
+def read_lines(path: Path, report: Report | None = None) -> Iterator[str]:
     """The lines of a text file (``.gz`` and ``.xz`` are decompressed), without white space at their ends.
+
+    Args:
+        path: the file
+        report: for a progress bar
 
     Raises:
         UserError: the file is missing, not a regular file, corrupt, or holds a line that is not UTF-8 text
     """
     require_text_file(path)
     try:
-        with _open(path) as file:
+        with path.open("rb") as raw, _decompressed(raw, path.suffix) as file:
+            reported = 0
             for number, line in enumerate(file, start=1):
                 yield _decode(line, path, number)
+                if report and number % LINES_BETWEEN_REPORTS == 0:
+                    position = raw.tell()
+                    report(position - reported)
+                    reported = position
+            if report:
+                report(raw.tell() - reported)
     except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
         raise UserError(f"{path}: corrupt {path.suffix} file ({error}); fetch or compress it again") from None
 
@@ -34,14 +49,14 @@ def require_text_file(path: Path) -> None:
         raise UserError(f"{path}: {problem}; give a text file, plain, .gz or .xz")
 
 
-def read_documents(paths: Iterable[Path]) -> Iterator[str]:
+def read_documents(paths: Iterable[Path], report: Report | None = None) -> Iterator[str]:
     """The text lines of all files; after the last line of each document one empty string.
 
-    Documents end at blank lines, however many, and at the end of a file.
+    Documents end at blank lines, however many, and at the end of a file. For ``report`` see :func:`read_lines`.
     """
     for path in paths:
         inside_document = False
-        for line in read_lines(path):
+        for line in read_lines(path, report):
             if line or inside_document:
                 yield line
             inside_document = bool(line)
@@ -49,12 +64,12 @@ def read_documents(paths: Iterable[Path]) -> Iterator[str]:
             yield ""
 
 
-def _open(path: Path) -> BinaryIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rb")
-    if path.suffix == ".xz":
-        return lzma.open(path, "rb")
-    return path.open("rb")
+def _decompressed(raw: BinaryIO, suffix: str) -> BinaryIO:
+    if suffix == ".gz":
+        return gzip.open(raw, "rb")
+    if suffix == ".xz":
+        return lzma.open(raw, "rb")
+    return raw
 
 
 def _decode(line: bytes, path: Path, number: int) -> str:

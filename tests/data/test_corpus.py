@@ -19,6 +19,12 @@ def test_measure_counts_documents_and_text_lines(documents: list[Path]) -> None:
     assert measure(documents) == CorpusSize(documents=37, lines=74)
 
 
+def test_measure_reports_the_bytes_that_it_has_read(documents: list[Path]) -> None:
+    reports: list[int] = []
+    measure(documents, reports.append)
+    assert sum(reports) == sum(path.stat().st_size for path in documents)
+
+
 @pytest.mark.parametrize(("content", "message"), [("", "b.txt: empty"), ("\n \n", "b.txt: holds no line with text")])
 def test_each_file_must_hold_text(content: str, message: str, documents: list[Path]) -> None:
     documents[1].write_text(content)

@@ -118,6 +118,14 @@ def test_a_given_dictionary_sets_the_ids_and_the_corpus_the_counts(
     assert dictionary.count[dictionary.index(train[0][0])] == sum(item.count(train[0][0]) for item in train)
 
 
+def test_the_long_steps_are_announced(corpus: Path, tmp_path: Path, capfd) -> None:
+    arguments = f"--input {corpus} --tokenizer sentencepiece --vocab-size 30 --output {tmp_path / 'out'} --workers 1"
+    assert main([*arguments.split(), "--sentencepiece-sample-lines", "20"]) == 0
+    assert capfd.readouterr().err == (
+        "checking the text\ndrawing lines for SentencePiece\ntraining SentencePiece on 20 lines ...\n"
+    )
+
+
 def test_bert_vocabulary_gives_berts_size(corpus: Path, published_vocabularies: Path, tmp_path: Path) -> None:
     vocabulary, output = published_vocabularies / "bert-base-uncased-vocab.txt", tmp_path / "out"
     assert main(f"--input {corpus} --tokenizer wordpiece --vocab {vocabulary} --output {output}".split()) == 0

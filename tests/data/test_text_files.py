@@ -18,6 +18,16 @@ def test_lines_of_plain_and_compressed_files(name: str, compress, tmp_path: Path
     assert list(read_lines(path)) == ["first line", "", "", "zwölf", "", "last\u2028line"]
 
 
+@pytest.mark.parametrize(("name", "compress"), [("a.txt", bytes), ("a.txt.gz", gzip.compress), ("a.xz", lzma.compress)])
+def test_progress_adds_up_to_the_size_of_the_file(name: str, compress, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(compress(b"".join(b"line %d\n" % number for number in range(10_000))))
+    reports: list[int] = []
+    assert len(list(read_lines(path, reports.append))) == 10_000
+    assert len(reports) > 2 and min(reports) >= 0
+    assert sum(reports) == path.stat().st_size
+
+
 def test_documents_end_at_runs_of_blank_lines_and_at_ends_of_files(tmp_path: Path) -> None:
     first, second = tmp_path / "first.txt", tmp_path / "second.txt"
     first.write_text("\n\na\nb\n \n\n\nc\n")

@@ -48,6 +48,14 @@ def test_read_scalars(write_run: Callable, tmp_path: Path) -> None:
     assert read_scalars(folder / "train_inner") == {}
 
 
+def test_what_an_interrupted_run_did_again_counts_once(tmp_path: Path) -> None:
+    for steps, value in [([10, 20, 30, 40], 1.0), ([20, 30], 2.0)]:  # went on from the checkpoint of update 10
+        with SummaryWriter(str(tmp_path / "valid"), filename_suffix=f".{value}") as writer:
+            for step in steps:
+                writer.add_scalar("mlm_ppl", value, step)
+    assert read_scalars(tmp_path / "valid") == {"mlm_ppl": ([10, 20, 30, 40], [1.0, 2.0, 2.0, 1.0])}
+
+
 def test_no_value_is_left_out_of_a_long_run(write_run: Callable) -> None:
     values = [float(index) for index in range(12_000)]  # TensorBoard itself would show a sample of 10,000
     folder = write_run("long", {"mlm_ppl": values})

@@ -1,8 +1,10 @@
-"""scripts/quickstart.sh: what it refuses, and the whole of it on a small text."""
+"""scripts/quickstart.sh: what it refuses, in which order it works, and the whole of it on a small text."""
 
 import hashlib
 import json
+import os
 import random
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -48,6 +50,130 @@ def test_help_names_every_option(tmp_path: Path, option: str) -> None:
     assert "set -" not in result.stdout and "#" not in result.stdout
 
 
+FAKE_PYTHON = """#!/bin/sh
+echo "$*" >> "$CALLS"
+case "$1" in
+    *prepare_data.py) mkdir "$OUTPUT/data" ;;
+    *plan_training.py) echo "$PLAN" ;;
+    *run_training.py) [ "$3" != "$FAILS" ] || exit 1; mkdir -p "$OUTPUT/$3" ;;
+esac
+"""
+
+
+class Rehearsal:
+    """The script in a copy of the repository where setup.sh does nothing and python takes notes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.output = folder / "results"
+        self.calls = folder / "calls"
+        self._folder = folder
+        self._script = folder / "copy" / "scripts" / "quickstart.sh"
+        (folder / "copy" / ".venv" / "bin").mkdir(parents=True)
+        (folder / "copy" / ".venv" / "bin" / "activate").touch()
+        (folder / "copy" / "examples" / "quickstart").mkdir(parents=True)
+        (folder / "copy" / "examples" / "quickstart" / "sentences.txt").write_text("A <mask>.\n")
+        self._script.parent.mkdir()
+        shutil.copy(SCRIPT, self._script)
+        (self._script.parent / "setup.sh").touch()
+        (folder / "bin").mkdir()
+        (folder / "bin" / "python").write_text(FAKE_PYTHON)
+        (folder / "bin" / "python").chmod(0o755)
+
+    def run(self, *arguments: str | Path, plan: str = "none 2000 60 3", fails: str = "") -> subprocess.CompletedProcess:
+        environment = {"CALLS": self.calls, "OUTPUT": self.output, "PLAN": plan, "FAILS": fails}
+        environment |= {"PATH": f"{self._folder / 'bin'}:{os.environ['PATH']}"}
+        self.calls.write_text("")
+        command = ["bash", self._script, "--output", self.output, *arguments]
+        return subprocess.run(command, env=environment, cwd=self._folder, capture_output=True, text=True)
+
+    def worked(self) -> list[str]:
+        """What was called: the scripts, and the names of the trainings."""
+        calls = [call.split() for call in self.calls.read_text().splitlines()]
+        return [call[2] if "run_training" in call[0] else Path(call[0]).stem for call in calls]
+
+    def overrides(self, name: str) -> list[str]:
+        """Settings of a training."""
+        (call,) = [call for call in self.calls.read_text().splitlines() if f"--name {name} " in call]
+        return [word for word in call.split() if "." in word and "=" in word]
+
+
+@pytest.fixture
+def rehearsal(tmp_path: Path) -> Rehearsal:
+    (tmp_path / "text.txt").write_text("Some text.\n")
+    return Rehearsal(tmp_path)
+
+
+def test_steps_in_order_and_what_is_finished_is_not_done_again(rehearsal: Rehearsal) -> None:
+    result = rehearsal.run("text.txt", fails="student")
+    log = rehearsal.output / "student.log"
+    assert (result.returncode, result.stderr) == (2, f"error: training stopped; see {log}\n")
+    assert rehearsal.worked() == ["prepare_data", "plan_training", "teacher", "student"]
+
+    result = rehearsal.run("text.txt", plan="bfloat16 9 9 9")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "teacher: finished before\n" in result.stdout
+    assert rehearsal.worked() == ["student", "no_teacher", "evaluate", "plot_training"]
+    assert "optimization.max_update=60" in rehearsal.overrides("student")  # planned by the first call
+
+    assert rehearsal.run("text.txt").returncode == 0
+    assert rehearsal.worked() == ["evaluate", "plot_training"]
+
+
+def test_the_plan_reaches_the_trainings(rehearsal: Rehearsal) -> None:
+    result = rehearsal.run("--fast", "--seed", "3", plan="bfloat16 450 75 2")
+    assert rehearsal.worked()[0] == "collect_documentation"
+    assert "about 2 more minutes on this machine\n" in result.stdout
+    assert "450 of the teacher (at most 900), 75 of each student (at most 150)\n" in result.stdout
+    assert {
+        *("task.autocast_dtype=bfloat16", "common.seed=3", "optimization.max_update=450"),
+        *("lr_scheduler.warmup_updates=100", "dataset.validate_interval_updates=150"),
+    } <= set(rehearsal.overrides("teacher"))
+    assert {
+        *("optimization.max_update=75", "lr_scheduler.warmup_updates=18", "dataset.validate_interval_updates=50"),
+        f"model.teacher={rehearsal.output}/teacher/checkpoint_best.pt",
+    } <= set(rehearsal.overrides("student"))
+
+
+def test_a_slow_machine_is_told(rehearsal: Rehearsal) -> None:
+    result = rehearsal.run(plan="none 175 30 20")
+    assert result.stderr == "warning: this machine is slow, or busy with other work: so few updates teach little\n"
+
+
+@pytest.mark.parametrize("changed", ["seed", "fast", "text", "content", "time", "documentation"])
+def test_results_of_other_settings_are_neither_used_nor_replaced(
+    rehearsal: Rehearsal, tmp_path: Path, changed: str
+) -> None:
+    text = tmp_path / "text.txt"
+    os.utime(text, (1_700_000_000, 1_700_000_000))
+    first = ["text.txt", "--seed", "3"]
+    assert rehearsal.run(*first).returncode == 0
+    assert [path.name for path in rehearsal.output.glob("settings*")] == ["settings"]
+    assert rehearsal.run(tmp_path / "copy" / ".." / "text.txt", "--seed", "3").returncode == 0  # by another name
+
+    (tmp_path / "other.txt").write_text("Some text.\n")
+    if changed == "content":
+        text.write_text("Some more text.\n")
+    os.utime(text, (1_700_000_000, 1_700_000_000 + (changed == "time")))
+    other = {
+        "seed": ["text.txt", "--seed", "4"],
+        "fast": [*first, "--fast"],
+        "text": ["other.txt", "--seed", "3"],
+        "documentation": ["--seed", "3"],
+    }
+    result = rehearsal.run(*other.get(changed, first))
+    held = f"{text} (11 bytes of 2023-11-14 22:13:20.000000000), seed 3"
+    message = f"error: {rehearsal.output} holds a run of {held}; remove it or choose another --output\n"
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", message)
+    assert rehearsal.worked() == []
+
+
+def test_results_without_settings_are_not_used(rehearsal: Rehearsal) -> None:
+    (rehearsal.output / "data").mkdir(parents=True)
+    result = rehearsal.run("text.txt")
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: {rehearsal.output} holds a run of settings that are not known; remove")
+
+
 @pytest.fixture
 def text(tmp_path: Path) -> Path:
     """Enough words of enough syllables for a vocabulary of 4,000, in documents, unevenly frequent as real ones."""
@@ -64,9 +190,9 @@ def text(tmp_path: Path) -> Path:
 
 
 def digests(output: Path) -> dict[str, str]:
-    """Of the checkpoints that are compared."""
-    paths = [output / name / "checkpoint_best.pt" for name in NAMES]
-    return {path.parent.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    """Of the checkpoints that are compared, and of those that a run would go on from."""
+    paths = [output / name / f"checkpoint_{which}.pt" for name in NAMES for which in ("best", "last")]
+    return {str(path.relative_to(output)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 @pytest.mark.slow
@@ -93,7 +219,7 @@ def test_the_whole_of_it_and_again(text: Path, tmp_path: Path) -> None:
         curves.load()
         assert curves.size == (5 * 550, 440)
     first = digests(output)
-    assert len(set(first.values())) == 3
+    assert len(first) == 6
 
     again = run_quickstart(text, "--fast", "--seed", "3", "--output", output, cwd=tmp_path)
     assert again.returncode == 0, again.stdout[-3000:] + again.stderr[-3000:]

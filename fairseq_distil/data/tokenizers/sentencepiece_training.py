@@ -3,7 +3,7 @@
 import multiprocessing
 import random
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -38,17 +38,22 @@ class SentencePieceTraining:
     sample_lines: int = 200_000
     seed: int = 0
 
-    def train(self, lines: Iterable[str], model: Path) -> None:
+    def train(self, lines: Iterable[str], model: Path, announce: Callable[[int], None] | None = None) -> None:
         """Write a model trained on lines, which are read once, as a stream.
 
         The trainer cannot be interrupted, so it runs in a process of its own, which is ended with this one.
+
+        Args:
+            lines: text
+            model: file to write
+            announce: called, in that process, with the number of lines that were drawn, when training begins
 
         Raises:
             UserError: the corpus does not have as many pieces as asked for, or has too many characters for them
         """
         context = multiprocessing.get_context("fork")
         receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=self._train_and_report, args=(lines, model, sender), daemon=True)
+        process = context.Process(target=self._train_and_report, args=(lines, model, announce, sender), daemon=True)
         process.start()
         sender.close()
         try:
@@ -61,19 +66,24 @@ class SentencePieceTraining:
         if failure:
             raise UserError(self._explain(failure))
 
-    def _train_and_report(self, lines: Iterable[str], model: Path, sender: Connection) -> None:
+    def _train_and_report(
+        self, lines: Iterable[str], model: Path, announce: Callable[[int], None] | None, sender: Connection
+    ) -> None:
         detach_from_terminal()
         try:
             with model.open("wb") as file:
-                self._train(lines, file)
+                sample = self._sample(lines)
+                if announce:
+                    announce(len(sample))
+                self._train(sample, file)
         except Exception as error:
             sender.send(str(error) or type(error).__name__)
         else:
             sender.send("")
 
-    def _train(self, lines: Iterable[str], file: BinaryIO) -> None:
+    def _train(self, sample: list[str], file: BinaryIO) -> None:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_in_parts(self._sample(lines)),
+            sentence_iterator=_in_parts(sample),
             model_writer=file,
             model_type=self.model_type,
             vocab_size=self.vocabulary_size,

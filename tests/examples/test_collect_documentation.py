@@ -1,13 +1,11 @@
-"""The quickstart's own text, and its choice of a type of numbers."""
+"""The quickstart's own text."""
 
-import math
 import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
 COLLECT = QUICKSTART / "collect_documentation.py"
@@ -99,14 +97,3 @@ def test_existing_output_is_refused(tmp_path: Path) -> None:
     assert result.returncode == 2
     assert result.stderr == f"error: {output} exists already; remove it or choose another --output\n"
     assert output.read_text() == "mine"
-
-
-def test_fastest_dtype_is_one_that_the_task_knows() -> None:
-    script = str(QUICKSTART / "fastest_dtype.py")
-    result = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
-    assert result.stdout in ("bfloat16\n", "none\n")
-
-
-def test_product_is_measured() -> None:
-    seconds = runpy.run_path(str(QUICKSTART / "fastest_dtype.py"))["seconds_of_product"](torch.float32)
-    assert 0 < seconds < math.inf
