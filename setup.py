@@ -19,6 +19,8 @@ setup(
         "matplotlib>=3.10",
         "numpy>=2.0",
         "omegaconf==2.3.0",
+        "onnx>=1.23",
+        "onnxruntime>=1.32",
         "safetensors>=0.8",
         "sentencepiece>=0.2",
         "tensorboard>=2.20",

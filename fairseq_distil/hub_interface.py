@@ -7,8 +7,16 @@ from fairseq import utils
 from torch import Tensor, nn
 
 from fairseq_distil.data.dictionary_check import MASK_SYMBOL
-from fairseq_distil.data.tokenizers import load_tokenizer
+from fairseq_distil.data.tokenizers import Tokenizer, load_tokenizer
 from fairseq_distil.errors import UserError
+
+
+def symbols_around_masks(tokenizer: Tokenizer, sentence: str) -> list[str]:
+    """The symbols of a sentence, ``<mask>`` in it as one of them; the space before a mask belongs to the mask."""
+    symbols: list[str] = []
+    for index, part in enumerate(sentence.split(MASK_SYMBOL)):
+        symbols += ([MASK_SYMBOL] if index else []) + tokenizer.encode(part.rstrip())
+    return symbols
 
 
 class Filling(NamedTuple):
@@ -50,11 +58,8 @@ class DistilEncoderHubInterface(nn.Module):
         return torch.tensor(ids)
 
     def symbols(self, sentence: str) -> list[str]:
-        """The symbols of a sentence, ``<mask>`` in it as one of them; the space before a mask belongs to the mask."""
-        symbols: list[str] = []
-        for index, part in enumerate(sentence.split(MASK_SYMBOL)):
-            symbols += ([MASK_SYMBOL] if index else []) + self.tokenizer.encode(part.rstrip())
-        return symbols
+        """See :func:`symbols_around_masks`."""
+        return symbols_around_masks(self.tokenizer, sentence)
 
     @torch.inference_mode()
     def extract_features(self, tokens: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Tiny binarised data, and training runs set up from a configuration as fairseq-hydra-train does."""
 
 import shutil
+import tarfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,7 @@ TINY = {
     "attention_dropout": 0.0,
 }
 MASKED_LM = {"_name": "masked_lm"}
+PUBLISHED = Path(__file__).parents[2] / "shared" / "data" / "vocab.tar.xz"
 OPTIMIZATION = {"optimizer": {"_name": "adam"}, "lr_scheduler": {"_name": "fixed"}}
 
 
@@ -152,3 +154,31 @@ def teacher_run(setup_run: Callable[..., Run]) -> Run:
 def teacher_path(teacher_run: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Its checkpoint."""
     return teacher_run.save_checkpoint(tmp_path_factory.mktemp("teacher") / "teacher.pt")
+
+
+@pytest.fixture(scope="session")
+def published_vocabularies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory with BERT's, GPT-2's and RoBERTa's vocabularies."""
+    if not PUBLISHED.is_file():
+        pytest.skip("needs ../shared/data/vocab.tar.xz, the published vocabularies, beside the repository")
+    directory = tmp_path_factory.mktemp("published")
+    with tarfile.open(PUBLISHED) as archive:
+        archive.extractall(directory, filter="data")
+    return directory / "vocab"
+
+
+@pytest.fixture(scope="session")
+def difficult_texts() -> list[str]:
+    """Accents, composed and not, Chinese and Japanese, emoji, controls, odd white space, nothing."""
+    return [
+        "Ça déjà vu, naïve Ångström — ÉCOLE; I\u0307stanbul ẞtraße",
+        "e\u0301te\u0301 combining",
+        "中文和English混排。日本語のテキスト、한국어도",
+        "emoji 😀👩\u200d👩\u200d👧 ok 👍🏽",
+        "",
+        "   \t ",
+        "zero\u200bwidth soft\u00adhyphen bell\x07 nbsp\u00a0here ideographic\u3000space",
+        "don't can't WE'LL 3.14 1,000,000 a_b-c/d@e.com $5 `x` ^ ~ |",
+        "antidisestablishmentarianism " + "x" * 150 + " pneumonoultramicroscopic",
+        "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 ﬁne ①②③ Ⅷ ½",
+    ]

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence, Set
 import torch
 from torch import Tensor
 
-from fairseq_distil.checkpoints.key_maps import HEAD_BIAS, POSITION_EMBEDDINGS, WORD_EMBEDDINGS, KeyMap
+from fairseq_distil.checkpoints.key_map import KeyMap
+from fairseq_distil.checkpoints.key_maps import HEAD_BIAS, POSITION_EMBEDDINGS, WORD_EMBEDDINGS
 from fairseq_distil.errors import UserError
 
 NAMES_IN_AN_ERROR = 3
@@ -15,7 +16,7 @@ NAMES_IN_AN_ERROR = 3
 def to_our_weights(
     source: Mapping[str, Tensor], key_map: KeyMap, layers: int, rows: Sequence[int], first_position: int = 0
 ) -> dict[str, Tensor]:
-    """State dict of a ``distil_encoder``, in float32; without a masked-LM head where the source has none.
+    """State dict of a ``distil_encoder``, in float32, with the heads that the source has.
 
     Args:
         source: tensors by the names of the family
@@ -30,7 +31,7 @@ def to_our_weights(
     theirs = _with_todays_names(source, key_map)
     _resolve_tied(theirs, key_map)
     token_types = theirs.pop(key_map.token_types, None) if key_map.token_types else None
-    names = key_map.names(layers, with_head=bool(key_map.head_names() & theirs.keys()))
+    names = key_map.names(layers, key_map.heads_among(theirs))
     _require_same_names({name for parts in names.values() for name in parts}, theirs.keys())
     weights = {ours: torch.cat([theirs[part] for part in parts]).float() for ours, parts in names.items()}
     positions = weights[POSITION_EMBEDDINGS][first_position:]
@@ -61,7 +62,7 @@ def to_their_weights(
     positions = weights[POSITION_EMBEDDINGS]
     permuted[POSITION_EMBEDDINGS] = torch.cat([positions.new_zeros(first_position, positions.size(1)), positions])
     theirs = {}
-    for ours, parts in key_map.names(layers, with_head=HEAD_BIAS in weights).items():
+    for ours, parts in key_map.names(layers, key_map.heads_among(weights)).items():
         for part, tensor in zip(parts, permuted[ours].chunk(len(parts)), strict=True):
             theirs[part] = tensor.clone()
     return theirs

@@ -1,41 +1,112 @@
 """A checkpoint of this plugin for the systems that people deploy with."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from fairseq import checkpoint_utils
+from fairseq_distil.checkpoints.export_check import Batch, checked_batch
+from fairseq_distil.checkpoints.export_onnx import FLOAT_FILE, INT8_FILE, check_int8, check_onnx, write_onnx
+from fairseq_distil.checkpoints.export_transformers import (
+    check_transformers,
+    class_name,
+    default_architecture,
+    save_tokenizer,
+    their_config,
+    their_model,
+    their_tokenizer,
+)
+from fairseq_distil.checkpoints.exportable import Exportable, load_exportable
+from fairseq_distil.checkpoints.model_card import ExportedFile, model_card
+from fairseq_distil.checkpoints.onnx_int8_builder import Int8GraphBuilder
+from fairseq_distil.data.atomic_directory import atomic_directory, refuse_existing
+from fairseq_distil.errors import UserError, naming
 
-from fairseq_distil.checkpoints.export_transformers import export_transformers
-from fairseq_distil.checkpoints.load_errors import explain_load_error
-from fairseq_distil.checkpoints.model_card import model_card
-from fairseq_distil.errors import UserError
-from fairseq_distil.models import DistilEncoderModel
+FORMATS = ("transformers", "onnx")
 
 
-def export_checkpoint(path: Path, data: Path, output: Path, architecture: str, report: Path | None = None) -> float:
-    """Load, export and verify.
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to export, and how.
+
+    Args:
+        format: one of ``FORMATS``
+        architecture: a key of ``ARCHITECTURES``; None for what the checkpoint suggests
+        head: name of the head, see :func:`~fairseq_distil.checkpoints.exported_heads.choose_head`
+        labels: names of the classes of a classification head
+        int8: whether to write int8 weights too, which is for ONNX
+        report: Markdown with metrics for the model card
+    """
+
+    format: str = "transformers"
+    architecture: str | None = None
+    head: str | None = None
+    labels: Sequence[str] | None = None
+    int8: bool = False
+    report: Path | None = None
+
+
+def export_checkpoint(path: Path, data: Path, output: Path, options: ExportOptions) -> list[str]:
+    """Load, export and check.
 
     Args:
         path: checkpoint of a ``distil_encoder`` or a ``teacher_student``
-        data: directory of its data, with ``dict.txt`` and the tokeniser's files
+        data: directory with the ``dict.txt`` and the tokeniser that it was pre-trained with
         output: new directory
-        architecture: see :func:`~fairseq_distil.checkpoints.export_transformers.export_transformers`
-        report: Markdown with metrics for the model card
+        options: what to export, and how
 
     Returns:
-        the largest difference of a logit between the checkpoint and what transformers loads
+        what was checked, a line for each file
 
     Raises:
         UserError: the checkpoint cannot be loaded or exported
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint")
-    metrics = "" if report is None else report.read_text(encoding="utf-8")
-    try:
-        checkpoint = checkpoint_utils.load_checkpoint_to_cpu(str(path))
-    except Exception as error:  # torch and fairseq raise almost anything on a file of another kind
-        raise UserError(f"{path}: {explain_load_error(error)}") from error
-    interface = DistilEncoderModel.from_pretrained(str(path.parent), path.name, str(data.resolve()))
-    if not isinstance(interface.model, DistilEncoderModel):
-        raise UserError(f"{path}: holds a {type(interface.model).__name__}, expected a distil_encoder")
-    card = model_card(output.name, interface.model, checkpoint, metrics)
-    return export_transformers(interface, output, architecture, card)
+    if options.int8 and options.format != "onnx":
+        raise UserError(f"--quantize is for --format onnx, not {options.format}; add --format onnx, or leave it out")
+    refuse_existing(output)
+    report = "" if options.report is None else options.report.read_text(encoding="utf-8")
+    exportable = load_exportable(path, data, options.head, options.labels)
+    files = export(exportable, output, options, report)
+    return [f"{output / file.name}: {file.checked}" for file in files]
+
+
+def export(exportable: Exportable, output: Path, options: ExportOptions, report: str = "") -> list[ExportedFile]:
+    """Write a directory with weights, ``config.json``, the tokeniser and a model card; all of it or nothing.
+
+    Raises:
+        UserError: the output exists, the architecture cannot express the encoder, or what is loaded from it differs
+    """
+    architecture = options.architecture or default_architecture(exportable)
+    tokenizer = their_tokenizer(exportable)
+    with naming(f"--architecture {architecture}"):
+        config = their_config(exportable, tokenizer, architecture)
+    with atomic_directory(output) as directory, naming(output):
+        save_tokenizer(exportable, tokenizer, directory)
+        config.save_pretrained(directory)
+        if options.format == "transformers":
+            their_model(exportable, config, architecture).save_pretrained(directory)
+        batch = checked_batch(directory, exportable)
+        if options.format == "transformers":
+            difference = check_transformers(directory, exportable, architecture, batch)
+            name = class_name(exportable, architecture)
+            said = (
+                f"transformers loads it as {name}, with the same ids and outputs (largest difference {difference:.1e})"
+            )
+            files = [ExportedFile.of(directory / "model.safetensors", said)]
+        else:
+            files = _write_onnx_files(exportable, directory, options.int8, batch)
+        card = model_card(output.name, exportable, architecture, options.format, files, report)
+        (directory / "README.md").write_text(card, encoding="utf-8")
+    return files
+
+
+def _write_onnx_files(exportable: Exportable, directory: Path, int8: bool, batch: Batch) -> list[ExportedFile]:
+    path = directory / FLOAT_FILE
+    write_onnx(exportable, path)
+    difference = check_onnx(path, exportable, batch)
+    said = f"ONNX Runtime gives the same outputs (largest difference {difference:.1e})"
+    files = [ExportedFile.of(path, said)]
+    if int8:
+        path = directory / INT8_FILE
+        write_onnx(exportable, path, Int8GraphBuilder)
+        files.append(ExportedFile.of(path, f"int8 against float32: {check_int8(path, exportable, batch)}"))
+    return files

@@ -1,130 +1,186 @@
-"""An encoder of this project as a directory that transformers loads."""
+"""An encoder of this project as the configuration, the weights and the tokeniser that transformers loads."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from fairseq_distil.checkpoints.conversion import to_their_weights
-from fairseq_distil.checkpoints.export_tokenizer import id_of_piece, to_transformers_tokenizer
-from fairseq_distil.checkpoints.families import BERT_FAMILY, DISTILBERT_FAMILY, ROBERTA_FAMILY
-from fairseq_distil.data.atomic_directory import atomic_directory
-from fairseq_distil.data.dictionary_check import MASK_SYMBOL
+from fairseq_distil.checkpoints.export_check import Batch, require_same_outputs
+from fairseq_distil.checkpoints.export_tokenizer import to_transformers_tokenizer
+from fairseq_distil.checkpoints.exportable import Exportable
+from fairseq_distil.checkpoints.exported_heads import ENCODER, HEAD_KINDS
+from fairseq_distil.checkpoints.families import BERT_FAMILY, DISTILBERT_FAMILY, ROBERTA_FAMILY, Family
+from fairseq_distil.checkpoints.key_maps import CLASSIFICATION, QUESTION_ANSWERING
 from fairseq_distil.data.tokenizers import WordPieceTokenizer
 from fairseq_distil.data.tokenizers.wordpiece import VOCABULARY_FILE
-from fairseq_distil.errors import UserError, naming
+from fairseq_distil.errors import UserError
 from fairseq_distil.models.distil_encoder_config import encoder_sizes
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
-    from fairseq_distil.hub_interface import DistilEncoderHubInterface
-
-ARCHITECTURES = {"distilbert": DISTILBERT_FAMILY, "bert": BERT_FAMILY, "roberta": ROBERTA_FAMILY}
-TOLERANCE = 1e-5  # of logits, relative to the largest of them where that is above 1
-SENTENCES = (
-    "The quick brown fox jumps over the lazy dog.",
-    f"The capital of France is {MASK_SYMBOL}.",
-    f"In 1998, {MASK_SYMBOL} won 3-2; nobody had expected it!",
-    "Ça déjà vu, naïve Ångström: 日本語と中文 😀, don't you think?",
-    "",
-)
-"""What every export is compared on before it is reported to have succeeded."""
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 
-def export_transformers(
-    interface: "DistilEncoderHubInterface", output: Path, architecture: str, model_card: str
-) -> float:
-    """Write ``config.json``, ``model.safetensors``, the tokeniser and a model card; all of it or nothing.
+@dataclass(frozen=True)
+class Architecture:
+    """An architecture of transformers that an encoder can be exported as.
 
     Args:
-        interface: the encoder with its tokeniser
-        output: new directory
-        architecture: a key of ``ARCHITECTURES``; the model is its ``...ForMaskedLM``
-        model_card: content of README.md
+        class_prefix: what the names of its classes begin with
+        family: its names and sizes
+        bare_options: arguments that keep its bare encoder from having more than the encoder
+    """
 
-    Returns:
-        the largest difference between a logit of the encoder and of the model that transformers loads
+    class_prefix: str
+    family: Family
+    bare_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def can_express(self, exportable: Exportable) -> bool:
+        """Whether it has the encoder's sizes and its head."""
+        try:
+            self.sizes(exportable, padding_row=0)
+        except UserError:
+            return False
+        return True
+
+    def sizes(self, exportable: Exportable, padding_row: int) -> dict[str, Any]:
+        """The fields of ``config.json`` for the encoder's sizes.
+
+        Raises:
+            UserError: the architecture has other heads or other constants
+        """
+        kind, config = exportable.head.kind, exportable.model.config
+        if kind != ENCODER and kind not in self.family.key_map.heads:
+            raise UserError(
+                f"its head for {kind} is built otherwise than {exportable.head.name}, which is DistilBERT's; "
+                "give --architecture distilbert"
+            )
+        if kind == CLASSIFICATION:
+            inner_width = exportable.model.classification_heads[exportable.head.name].dense.out_features
+            if inner_width != config.width:
+                raise UserError(
+                    f"head {exportable.head.name} has an inner width of {inner_width}, and this architecture has the "
+                    f"encoder's {config.width} only; fine-tune with a head of that width"
+                )
+        return self.family.config(encoder_sizes(config), padding_row)
+
+
+NO_POOLER = {"add_pooling_layer": False}
+ARCHITECTURES = {
+    "distilbert": Architecture("DistilBert", DISTILBERT_FAMILY),
+    "bert": Architecture("Bert", BERT_FAMILY, NO_POOLER),
+    "roberta": Architecture("Roberta", ROBERTA_FAMILY, NO_POOLER),
+}
+
+
+def default_architecture(exportable: Exportable) -> str:
+    """What users expect: DistilBERT for students and fine-tuned encoders, BERT for other encoders and for constants
+    that DistilBERT does not have, such as RoBERTa's epsilon.
+    """
+    is_fine_tuned = exportable.head.kind in (CLASSIFICATION, QUESTION_ANSWERING)
+    if exportable.trained_as.startswith(("teacher_student", "distilbert")) or is_fine_tuned:
+        has_no_choice = exportable.head.kind == CLASSIFICATION
+        if has_no_choice or ARCHITECTURES["distilbert"].can_express(exportable):
+            return "distilbert"
+    return "bert"
+
+
+def their_tokenizer(exportable: Exportable) -> "PreTrainedTokenizerFast":
+    """The tokeniser; its ids are the rows of :attr:`Exportable.ids`.
 
     Raises:
-        UserError: the output exists, the architecture cannot express the encoder, or what transformers loads differs
+        UserError: it cannot be expressed
     """
-    ids = id_of_piece(interface.tokenizer, interface.task.source_dictionary)
-    tokenizer = to_transformers_tokenizer(interface.tokenizer, ids, interface.model.max_positions())
-    with naming(f"--architecture {architecture}"):
-        model = _model(interface, tokenizer, list(ids.values()), architecture)
-    with atomic_directory(output) as directory:
-        model.save_pretrained(directory)
-        tokenizer.save_pretrained(directory)
-        if isinstance(interface.tokenizer, WordPieceTokenizer):
-            (directory / VOCABULARY_FILE).write_bytes(interface.tokenizer.files[VOCABULARY_FILE])
-        (directory / "README.md").write_text(model_card, encoding="utf-8")
-        with naming(output):
-            return verify(directory, interface, list(ids.values()))
+    max_positions = exportable.model.max_positions()
+    return to_transformers_tokenizer(exportable.tokenizer, exportable.id_of_piece, max_positions)
 
 
-def verify(directory: Path, interface: "DistilEncoderHubInterface", ids: Sequence[int]) -> float:
-    """Load what was written with transformers, and compare ids and logits.
+def save_tokenizer(exportable: Exportable, tokenizer: "PreTrainedTokenizerFast", directory: Path) -> None:
+    """Write its files, for WordPiece also the vocabulary by itself."""
+    tokenizer.save_pretrained(directory)
+    if isinstance(exportable.tokenizer, WordPieceTokenizer):
+        (directory / VOCABULARY_FILE).write_bytes(exportable.tokenizer.files[VOCABULARY_FILE])
 
-    Args:
-        directory: to load
-        interface: the encoder that was exported
-        ids: our dictionary's id of each of their rows
 
-    Returns:
-        the largest difference of a logit
+def their_config(exportable: Exportable, tokenizer: "PreTrainedTokenizerFast", architecture: str) -> "PreTrainedConfig":
+    """The content of ``config.json``.
 
     Raises:
-        UserError: ids or logits differ
+        UserError: the architecture cannot express the encoder or its head
     """
-    from transformers import AutoModelForMaskedLM, AutoTokenizer
+    from transformers import AutoConfig
 
-    tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-    model = AutoModelForMaskedLM.from_pretrained(directory, local_files_only=True).eval()
-    length = interface.model.max_positions()
-    texts = [sentence.replace(MASK_SYMBOL, tokenizer.mask_token) for sentence in SENTENCES]
-    batch = tokenizer(texts, padding=True, truncation=True, max_length=length, return_tensors="pt")
-    rows_to_ids = torch.tensor(ids)
-    tokens = rows_to_ids[batch["input_ids"]]
-    dictionary = interface.task.source_dictionary
-    for sentence, attended, row in zip(SENTENCES, batch["attention_mask"].bool(), tokens, strict=True):
-        ours = [dictionary.index(symbol) for symbol in interface.symbols(sentence)][: length - 2]
-        if row[attended].tolist()[1:-1] != ours:
-            raise UserError(f"transformers would split {sentence!r} otherwise than this project; nothing was written")
-    return _require_same_logits(model, batch, interface.model, tokens, rows_to_ids)
-
-
-@torch.inference_mode()
-def _require_same_logits(
-    theirs: "PreTrainedModel", batch: Any, ours: torch.nn.Module, tokens: Tensor, rows_to_ids: Tensor
-) -> float:
-    attended = batch["attention_mask"].bool()
-    expected = ours(tokens)[0][attended][:, rows_to_ids]
-    difference = (theirs(**batch).logits[attended] - expected).abs().max().item()
-    if not difference <= TOLERANCE * max(1.0, expected.abs().max().item()):
-        raise UserError(f"the logits of transformers differ by {difference:.2g} from ours; nothing was written")
-    return difference
-
-
-def _model(
-    interface: "DistilEncoderHubInterface", tokenizer: "PreTrainedTokenizerFast", ids: list[int], architecture: str
-) -> "PreTrainedModel":
-    from transformers import AutoConfig, AutoModelForMaskedLM
-
-    family, config = ARCHITECTURES[architecture], interface.model.config
-    sizes = family.config(encoder_sizes(config), tokenizer.pad_token_id)
+    sizes = ARCHITECTURES[architecture].sizes(exportable, tokenizer.pad_token_id)
     names = ("pad_token_id", "bos_token_id", "eos_token_id")
     tokens = {name: getattr(tokenizer, name) for name in names}
-    their_config = AutoConfig.for_model(architecture, vocab_size=len(ids), **sizes, **tokens)
-    model = AutoModelForMaskedLM.from_config(their_config)
-    first_position = family.first_position({"pad_token_id": tokenizer.pad_token_id})
-    weights = to_their_weights(interface.model.state_dict(), family.key_map, config.layers, ids, first_position)
-    if family.key_map.token_types:
-        types = model.state_dict()[family.key_map.token_types]
-        weights[family.key_map.token_types] = torch.zeros_like(types)
+    return AutoConfig.for_model(
+        architecture,
+        vocab_size=len(exportable.ids),
+        architectures=[class_name(exportable, architecture)],
+        **sizes,
+        **tokens,
+        **_classes(exportable),
+    )
+
+
+def class_name(exportable: Exportable, architecture: str) -> str:
+    """The class of transformers that the export is for."""
+    suffix = HEAD_KINDS[exportable.head.kind].class_suffix
+    return ARCHITECTURES[architecture].class_prefix + (suffix or "Model")
+
+
+def _classes(exportable: Exportable) -> dict[str, Any]:
+    if exportable.head.kind != CLASSIFICATION:
+        return {}
+    labels = exportable.class_names
+    return {
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: index for index, label in enumerate(labels)},
+        "problem_type": "regression" if len(labels) == 1 else "single_label_classification",
+    }
+
+
+def their_model(exportable: Exportable, config: "PreTrainedConfig", architecture: str) -> "PreTrainedModel":
+    """The model, with the encoder's weights."""
+    import transformers
+
+    family, is_bare = ARCHITECTURES[architecture].family, exportable.head.kind == ENCODER
+    options = ARCHITECTURES[architecture].bare_options if is_bare else {}
+    model = getattr(transformers, class_name(exportable, architecture))(config, **options)
+    first_position = family.first_position({"pad_token_id": config.pad_token_id})
+    layers = exportable.model.config.layers
+    weights = to_their_weights(exportable.weights, family.key_map, layers, exportable.ids, first_position)
+    if is_bare:
+        weights = {name.removeprefix(family.key_map.body): tensor for name, tensor in weights.items()}
+    state = model.state_dict()
+    missing = state.keys() - weights.keys()
+    weights |= {name: torch.zeros_like(state[name]) for name in missing if _is_token_types(name, family)}
     problems = model.load_state_dict(weights, strict=False)
     if problems.unexpected_keys or set(problems.missing_keys) - set(family.key_map.tied):
         raise RuntimeError(f"the key map does not fit this version of transformers: {problems}")
     return model.eval()
+
+
+def _is_token_types(name: str, family: Family) -> bool:
+    return family.key_map.token_types in (name, family.key_map.body + name)
+
+
+@torch.inference_mode()
+def check_transformers(directory: Path, exportable: Exportable, architecture: str, batch: Batch) -> float:
+    """Load what was written with transformers, and compare.
+
+    Returns:
+        the largest difference of an output
+
+    Raises:
+        UserError: outputs differ
+    """
+    import transformers
+
+    is_bare = exportable.head.kind == ENCODER
+    options = ARCHITECTURES[architecture].bare_options if is_bare else {}
+    loader = getattr(transformers, f"AutoModel{HEAD_KINDS[exportable.head.kind].class_suffix}")
+    model = loader.from_pretrained(directory, local_files_only=True, **options).eval()
+    return require_same_outputs("transformers", dict(model(**batch.inputs)), exportable, batch)

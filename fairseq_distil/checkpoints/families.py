@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fairseq_distil.checkpoints.key_maps import BERT, DISTILBERT, ROBERTA, KeyMap
+from fairseq_distil.checkpoints.key_map import KeyMap
+from fairseq_distil.checkpoints.key_maps import BERT, DISTILBERT, ROBERTA
 from fairseq_distil.errors import UserError
 
 # The first name of each is the one that an export writes.

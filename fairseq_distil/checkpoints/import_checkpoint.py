@@ -1,7 +1,7 @@
 """Any checkpoint that can be a teacher, as one of this plugin."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def import_checkpoint(source: Path, dictionary_file: Path | None = None, data: P
         UserError: the source cannot be converted, or its vocabulary is not the dictionary's
     """
     file = data / "dict.txt" if data else dictionary_file
-    symbols = None if file is None else _read_symbols(file)
+    symbols = None if file is None else read_dictionary(file).symbols
     if source.is_dir():
         return import_transformers(source, symbols, piece_names(data))
     if not source.is_file():
@@ -50,7 +50,12 @@ def piece_names(data: Path | None) -> Callable[[str], str]:
     return load_tokenizer(data).piece_of
 
 
-def _read_symbols(path: Path) -> Sequence[str]:
+def read_dictionary(path: Path) -> Dictionary:
+    """A ``dict.txt`` with the mask appended, as the tasks do.
+
+    Raises:
+        UserError: it is missing or not a fairseq dictionary
+    """
     if not os.path.isfile(path):
         raise UserError(f"{path}: no such file; give a fairseq dict.txt")
     try:
@@ -58,4 +63,4 @@ def _read_symbols(path: Path) -> Sequence[str]:
     except Exception as error:  # fairseq raises a bare Exception for a wrong encoding
         raise UserError(f"{path}: not a fairseq dictionary of 'symbol count' lines") from error
     dictionary.add_symbol(MASK_SYMBOL)
-    return dictionary.symbols
+    return dictionary

@@ -15,7 +15,9 @@ from fairseq_distil.errors import UserError, naming
 def import_transformers(
     directory: Path, symbols: Sequence[str] | None, piece_of_symbol: Callable[[str], str] = str
 ) -> dict[str, Any]:
-    """Read an encoder with its masked-LM head: BERT, DistilBERT, RoBERTa, XLM-R or CamemBERT.
+    """Read an encoder: BERT, DistilBERT, RoBERTa, XLM-R or CamemBERT, with the heads that both sides have.
+
+    These are the masked-LM head, the head for question answering, and DistilBERT's for classification.
 
     Args:
         directory: what ``save_pretrained`` wrote, the tokeniser included

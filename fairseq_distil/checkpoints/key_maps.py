@@ -4,73 +4,15 @@ Nothing else in the project knows a foreign parameter name. A module stands for 
 modules on the right are one on the left, their tensors concatenated in that order; ``{layer}`` counts from 0.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
-Modules = Mapping[str, tuple[str, ...]]
+from fairseq_distil.checkpoints.key_map import HeadMap, KeyMap, Modules
 
 WORD_EMBEDDINGS = "encoder.embeddings.word_embeddings.weight"
 POSITION_EMBEDDINGS = "encoder.embeddings.position_embeddings.weight"
 HEAD_BIAS = "masked_lm_head.bias"
 
-
-@dataclass(frozen=True)
-class KeyMap:
-    """From this project's names to those of one family.
-
-    Args:
-        body: what the names of the body begin with, and what a bare encoder's lack
-        parameters: single parameters of the body
-        modules: modules of the body outside of the layers
-        layer_modules: modules of every layer
-        head_parameters: single parameters of the masked-LM head
-        head_modules: modules of the masked-LM head
-        tied: names of further copies, by name of the parameter that they repeat
-        token_types: embeddings of token types, of which row 0 belongs to every position
-        ignored: regular expressions of names without an influence on hidden states or masked-LM logits
-        old_names: regular expressions of names of old, and what takes their place
-        fused: weights of several modules in one tensor, and those modules' weights, in order
-    """
-
-    body: str
-    parameters: Mapping[str, str]
-    modules: Modules
-    layer_modules: Modules
-    head_parameters: Mapping[str, str]
-    head_modules: Modules
-    tied: Mapping[str, str]
-    token_types: str | None = None
-    ignored: tuple[str, ...] = ()
-    old_names: Mapping[str, str] = field(default_factory=dict)
-    fused: Modules = field(default_factory=dict)
-
-    def names(self, layers: int, with_head: bool) -> dict[str, tuple[str, ...]]:
-        """Every parameter of an encoder: our name, and the names whose tensors make it up.
-
-        Args:
-            layers: transformer layers
-            with_head: whether the masked-LM head is to be among them
-        """
-        parameters = {**self.parameters, **(self.head_parameters if with_head else {})}
-        names = {ours: (theirs,) for ours, theirs in parameters.items()}
-        names |= _parameters_of({**self.modules, **(self.head_modules if with_head else {})})
-        for layer in range(layers):
-            for ours, theirs in _parameters_of(self.layer_modules).items():
-                names[ours.format(layer=layer)] = tuple(name.format(layer=layer) for name in theirs)
-        return names
-
-    def head_names(self) -> set[str]:
-        """The names of the masked-LM head, which a bare encoder lacks."""
-        of_modules = _parameters_of(self.head_modules).values()
-        return {*self.head_parameters.values(), *(name for names in of_modules for name in names)}
-
-
-def _parameters_of(modules: Modules) -> dict[str, tuple[str, ...]]:
-    return {
-        f"{ours}.{kind}": tuple(f"{name}.{kind}" for name in theirs)
-        for ours, theirs in modules.items()
-        for kind in ("weight", "bias")
-    }
+MASKED_LM, CLASSIFICATION, QUESTION_ANSWERING = "masked-lm", "classification", "question-answering"
+CLASSIFICATION_HEAD = "sentence_classification_head"
+"""The name of a classification head in the tables; it is the one that fairseq gives by default."""
 
 
 def _bert_layer(prefix: str) -> Modules:
@@ -89,6 +31,14 @@ def _bert_layer(prefix: str) -> Modules:
     }
 
 
+def _masked_lm_head(pattern: str, dense: str, layer_norm: str, bias: str = "bias") -> HeadMap:
+    modules = {"masked_lm_head.dense": dense, "masked_lm_head.layer_norm": layer_norm}
+    return HeadMap(
+        {ours: (pattern.format(theirs),) for ours, theirs in modules.items()}, {HEAD_BIAS: pattern.format(bias)}
+    )
+
+
+QUESTION_ANSWERING_HEAD = HeadMap({"question_answering_head.output": ("qa_outputs",)})
 TENSORFLOW_NAMES = {r"LayerNorm\.gamma$": "LayerNorm.weight", r"LayerNorm\.beta$": "LayerNorm.bias"}
 
 BERT = KeyMap(
@@ -99,10 +49,9 @@ BERT = KeyMap(
     },
     modules={"encoder.embeddings.layer_norm": ("bert.embeddings.LayerNorm",)},
     layer_modules=_bert_layer("bert.encoder.layer.{layer}"),
-    head_parameters={HEAD_BIAS: "cls.predictions.bias"},
-    head_modules={
-        "masked_lm_head.dense": ("cls.predictions.transform.dense",),
-        "masked_lm_head.layer_norm": ("cls.predictions.transform.LayerNorm",),
+    heads={
+        MASKED_LM: _masked_lm_head("cls.predictions.{}", "transform.dense", "transform.LayerNorm"),
+        QUESTION_ANSWERING: QUESTION_ANSWERING_HEAD,
     },
     tied={
         "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
@@ -121,10 +70,9 @@ ROBERTA = KeyMap(
     },
     modules={"encoder.embeddings.layer_norm": ("roberta.embeddings.LayerNorm",)},
     layer_modules=_bert_layer("roberta.encoder.layer.{layer}"),
-    head_parameters={HEAD_BIAS: "lm_head.bias"},
-    head_modules={
-        "masked_lm_head.dense": ("lm_head.dense",),
-        "masked_lm_head.layer_norm": ("lm_head.layer_norm",),
+    heads={
+        MASKED_LM: _masked_lm_head("lm_head.{}", "dense", "layer_norm"),
+        QUESTION_ANSWERING: QUESTION_ANSWERING_HEAD,
     },
     tied={
         "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
@@ -154,10 +102,15 @@ DISTILBERT = KeyMap(
         "encoder.layers.{layer}.feed_forward_out": ("distilbert.transformer.layer.{layer}.ffn.lin2",),
         "encoder.layers.{layer}.output_layer_norm": ("distilbert.transformer.layer.{layer}.output_layer_norm",),
     },
-    head_parameters={HEAD_BIAS: "vocab_projector.bias"},
-    head_modules={
-        "masked_lm_head.dense": ("vocab_transform",),
-        "masked_lm_head.layer_norm": ("vocab_layer_norm",),
+    heads={
+        MASKED_LM: _masked_lm_head("vocab_{}", "transform", "layer_norm", bias="projector.bias"),
+        QUESTION_ANSWERING: QUESTION_ANSWERING_HEAD,
+        CLASSIFICATION: HeadMap(
+            {
+                f"classification_heads.{CLASSIFICATION_HEAD}.dense": ("pre_classifier",),
+                f"classification_heads.{CLASSIFICATION_HEAD}.output": ("classifier",),
+            }
+        ),
     },
     tied={"vocab_projector.weight": "distilbert.embeddings.word_embeddings.weight"},
     ignored=(r"distilbert\.embeddings\.position_ids",),
@@ -184,11 +137,7 @@ FAIRSEQ_ROBERTA = KeyMap(
         "encoder.layers.{layer}.feed_forward_out": ("encoder.sentence_encoder.layers.{layer}.fc2",),
         "encoder.layers.{layer}.output_layer_norm": ("encoder.sentence_encoder.layers.{layer}.final_layer_norm",),
     },
-    head_parameters={HEAD_BIAS: "encoder.lm_head.bias"},
-    head_modules={
-        "masked_lm_head.dense": ("encoder.lm_head.dense",),
-        "masked_lm_head.layer_norm": ("encoder.lm_head.layer_norm",),
-    },
+    heads={MASKED_LM: _masked_lm_head("encoder.lm_head.{}", "dense", "layer_norm")},
     tied={"encoder.lm_head.weight": "encoder.sentence_encoder.embed_tokens.weight"},
     ignored=(r"encoder\.sentence_encoder\.(version|embed_positions\._float_tensor)", r"classification_heads\..*"),
     old_names={r"^decoder\.": "encoder.", r"\.emb_layer_norm\.": ".layernorm_embedding."},

@@ -1,10 +1,13 @@
 """The README.md of an exported model, from what its checkpoint says."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from fairseq_distil.models import DistilEncoderModel
+from fairseq_distil.checkpoints.exportable import Exportable
+from fairseq_distil.checkpoints.exported_heads import ENCODER, HEAD_KINDS
+from fairseq_distil.checkpoints.key_maps import CLASSIFICATION, MASKED_LM, QUESTION_ANSWERING
+from fairseq_distil.checkpoints.model_card_usage import usage
 
 RECIPE = {
     "model": ("teacher", "student_init", "teacher_layer_map"),
@@ -18,22 +21,31 @@ RECIPE = {
 }
 """The settings of a run that a reader of the card asks for, by their groups."""
 
+DESCRIPTIONS = {
+    MASKED_LM: "A masked language model",
+    CLASSIFICATION: "A text classifier",
+    QUESTION_ANSWERING: "A model that finds answers in texts",
+    ENCODER: "An encoder of texts",
+}
+
 CARD = """---
-library_name: transformers
-pipeline_tag: fill-mask
-tags: [fill-mask, distillation]
+library_name: {library}
+pipeline_tag: {tag}
+tags: [{tag}, distillation]
 ---
 
 # {name}
 
-A masked language model trained with fairseq_distil: {layers} layers of width {width}, {heads} attention heads,
+{description} trained with fairseq_distil: {layers} layers of width {width}, {heads} attention heads,
 {positions} positions, {parameters:,} parameters, {updates:,} updates.
 
 ```python
-from transformers import pipeline
-
-pipeline("fill-mask", model="{name}")("...")
+{usage}
 ```
+
+| file | MB | what was checked before it was written |
+|---|---|---|
+{files}
 
 ## Training
 
@@ -43,23 +55,47 @@ pipeline("fill-mask", model="{name}")("...")
 """
 
 
-def model_card(name: str, model: DistilEncoderModel, checkpoint: Mapping[str, Any], report: str = "") -> str:
-    """Markdown with the sizes, the recipe, the data, and the metrics that it is given.
+class ExportedFile(NamedTuple):
+    """A file of weights."""
+
+    name: str
+    megabytes: float
+    checked: str
+    """what was found"""
+
+    @classmethod
+    def of(cls, path: Path, checked: str) -> "ExportedFile":
+        """The file at ``path``."""
+        return cls(path.name, path.stat().st_size / 1e6, checked)
+
+
+def model_card(
+    name: str, exportable: Exportable, architecture: str, format_: str, files: Sequence[ExportedFile], report: str = ""
+) -> str:
+    """Markdown with the use, the sizes, the recipe, the data, and the metrics that it is given.
 
     Args:
         name: of the model
-        model: the encoder
-        checkpoint: what fairseq loaded
+        exportable: what was exported
+        architecture: that it was exported as
+        format_: the export's
+        files: its weights
         report: Markdown to close with, such as ``report.md`` of ``scripts/evaluate.py``
     """
+    config, kind, checkpoint = exportable.model.config, exportable.head.kind, exportable.checkpoint
     card = CARD.format(
+        library="transformers" if format_ == "transformers" else "onnx",
+        tag=HEAD_KINDS[kind].pipeline_tag,
         name=name,
-        layers=model.config.layers,
-        width=model.config.width,
-        heads=model.config.attention_heads,
-        positions=model.config.max_positions,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        description=DESCRIPTIONS[kind],
+        layers=config.layers,
+        width=config.width,
+        heads=config.attention_heads,
+        positions=config.max_positions,
+        parameters=sum(weight.numel() for weight in exportable.weights.values()),
         updates=checkpoint["optimizer_history"][-1]["num_updates"],
+        usage=usage(exportable, architecture, format_, name, files[-1].name),
+        files="\n".join(f"| {file.name} | {file.megabytes:.1f} | {file.checked} |" for file in files),
         recipe="\n".join(f"| {setting} | {value} |" for setting, value in _recipe(checkpoint).items()),
     )
     return f"{card}\n## Metrics\n\n{report.strip()}\n" if report else card

@@ -11,10 +11,17 @@ from fairseq.dataclass.initialize import add_defaults
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from fairseq_distil.checkpoints.key_maps import HEAD_BIAS
+from fairseq_distil.checkpoints.key_maps import CLASSIFICATION_HEAD, HEAD_BIAS
 from fairseq_distil.errors import UserError
-from fairseq_distil.modules import EncoderConfig, MaskedLMHead, TransformerEncoder
+from fairseq_distil.modules import (
+    ClassificationHead,
+    EncoderConfig,
+    MaskedLMHead,
+    QuestionAnsweringHead,
+    TransformerEncoder,
+)
 
+CLASSIFIER = f"classification_heads.{CLASSIFICATION_HEAD}"
 DEFAULT_TOKENS_PER_SAMPLE = 512
 
 
@@ -84,6 +91,12 @@ def _require_shapes(weights: Mapping[str, Tensor], sizes: Mapping[str, Any], voc
         modules: dict[str, nn.Module] = {"encoder": TransformerEncoder(config)}
         if HEAD_BIAS in weights:
             modules["masked_lm_head"] = MaskedLMHead(config)
+        if f"{CLASSIFIER}.output.weight" in weights:
+            inner_width, classes = (len(weights[f"{CLASSIFIER}.{part}.weight"]) for part in ("dense", "output"))
+            head = ClassificationHead(config.width, inner_width, classes)
+            modules["classification_heads"] = nn.ModuleDict({CLASSIFICATION_HEAD: head})
+        if "question_answering_head.output.weight" in weights:
+            modules["question_answering_head"] = QuestionAnsweringHead(config.width)
     for name, expected in nn.ModuleDict(modules).state_dict().items():
         if weights[name].shape != expected.shape:
             raise UserError(

@@ -9,6 +9,9 @@ import pytest
 import torch
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
+    AutoModel,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
     BertConfig,
     BertForMaskedLM,
     BertTokenizer,
@@ -25,6 +28,8 @@ from transformers import (
     XLMRobertaForMaskedLM,
     XLMRobertaTokenizer,
 )
+
+from .exportables import make_exportable, make_tokenizer  # noqa: F401
 
 WORDS = "the quick brown fox jump ##s ##ed over cafe café un ##aff ##able ! , . 日 本 é e ##e s ##t"
 PIECES = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split()]
@@ -138,16 +143,28 @@ MAKERS = {
     "xlm-roberta": _xlm_roberta,
     "camembert": _camembert,
 }
+AUTO_CLASSES = {
+    "encoder": AutoModel,
+    "classification": AutoModelForSequenceClassification,
+    "question-answering": AutoModelForQuestionAnswering,
+}
 
 
 @pytest.fixture
 def make_source(tmp_path: Path) -> Callable[..., Source]:
     """Saves a random model of a family; settings of its configuration can be changed."""
 
-    def make(family: str, save: Callable[[PreTrainedModel, Path], object] | None = None, **changed: object) -> Source:
+    def make(
+        family: str,
+        save: Callable[[PreTrainedModel, Path], object] | None = None,
+        head: str = "masked-lm",
+        **changed: object,
+    ) -> Source:
         directory = tmp_path / family
         directory.mkdir()
         source = MAKERS[family](directory, **changed)
+        if head != "masked-lm":
+            source = source._replace(model=randomized(AUTO_CLASSES[head].from_config(source.model.config)))
         if save is None:
             source.model.save_pretrained(directory)
         else:

@@ -4,7 +4,15 @@ import pytest
 import torch
 
 from fairseq_distil.checkpoints.conversion import to_our_weights, to_their_weights
-from fairseq_distil.checkpoints.key_maps import BERT, DISTILBERT, FAIRSEQ_ROBERTA, ROBERTA, KeyMap
+from fairseq_distil.checkpoints.key_map import KeyMap
+from fairseq_distil.checkpoints.key_maps import (
+    BERT,
+    CLASSIFICATION_HEAD,
+    DISTILBERT,
+    FAIRSEQ_ROBERTA,
+    MASKED_LM,
+    ROBERTA,
+)
 from fairseq_distil.models import DistilEncoderModel
 from fairseq_distil.modules import EncoderConfig
 
@@ -18,18 +26,26 @@ def key_map(request: pytest.FixtureRequest) -> KeyMap:
 
 
 def test_our_names_are_those_of_the_encoder(key_map: KeyMap) -> None:
-    assert key_map.names(layers=3, with_head=True).keys() == DistilEncoderModel(CONFIG).state_dict().keys()
+    model = DistilEncoderModel(CONFIG)
+    assert key_map.names(layers=3, heads=[MASKED_LM]).keys() == model.state_dict().keys()
+    model.register_classification_head(CLASSIFICATION_HEAD, num_classes=3)
+    model.register_question_answering_head()
+    assert key_map.names(layers=3, heads=key_map.heads).keys() <= model.state_dict().keys()
 
 
 def test_their_names_are_all_different(key_map: KeyMap) -> None:
-    theirs = [name for parts in key_map.names(layers=3, with_head=True).values() for name in parts]
+    theirs = [name for parts in key_map.names(layers=3, heads=key_map.heads).values() for name in parts]
     assert len(theirs) == len(set(theirs))
     assert not set(theirs) & set(key_map.tied)
 
 
 @pytest.mark.parametrize("first_position", [0, 2])
 def test_there_and_back_bit_for_bit(key_map: KeyMap, first_position: int) -> None:
-    weights = DistilEncoderModel(CONFIG).state_dict()
+    model = DistilEncoderModel(CONFIG)
+    model.register_classification_head(CLASSIFICATION_HEAD, num_classes=3)
+    model.register_question_answering_head()
+    names = key_map.names(layers=3, heads=key_map.heads)
+    weights = {name: tensor for name, tensor in model.state_dict().items() if name in names}
     generator = torch.Generator().manual_seed(2)
     weights = {name: torch.randn(tensor.shape, generator=generator) for name, tensor in weights.items()}
     order = torch.randperm(23, generator=generator).tolist()
@@ -45,10 +61,10 @@ def test_queries_keys_and_values_stand_in_this_order(key_map: KeyMap) -> None:
     name = "encoder.layers.1.attention.query_key_value.bias"
     weights[name] = torch.arange(36.0)
     theirs = to_their_weights(weights, key_map, 3, range(23))
-    values = [theirs[part][0].item() for part in key_map.names(3, with_head=True)[name]]
+    values = [theirs[part][0].item() for part in key_map.names(3, heads=[MASKED_LM])[name]]
     assert values == [0, 12, 24]
     initials = [
         part.split(".")[-2].removesuffix("_proj").removesuffix("_lin")[0]
-        for part in key_map.names(3, with_head=True)[name]
+        for part in key_map.names(3, heads=[MASKED_LM])[name]
     ]
     assert initials == ["q", "k", "v"]

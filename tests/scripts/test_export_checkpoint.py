@@ -1,15 +1,16 @@
-"""From a checkpoint of fairseq's trainer to a directory of transformers, as users run it."""
+"""From a checkpoint of fairseq's trainer to a directory of transformers or ONNX Runtime, as users run it."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from transformers import AutoModelForMaskedLM
 
 ROOT = Path(__file__).parents[2]
-PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"word{index}" for index in range(41))]
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess:
@@ -18,24 +19,80 @@ def run(*arguments: object) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
-def test_export(teacher_path: str, write_data: Callable, tmp_path: Path) -> None:
-    data = write_data(tmp_path / "data", {"train": [[4, 5]]})
-    (tmp_path / "data" / "fairseq_distil_tokenizer.json").write_text('{"kind": "wordpiece", "lowercase": true}')
-    (tmp_path / "data" / "vocab.txt").write_text("\n".join(PIECES))
+def test_transformers(teacher_path: str, data_with_tokenizer: Path, tmp_path: Path) -> None:
     (tmp_path / "report.md").write_text("perplexity 7")
     output = tmp_path / "exported"
 
-    completed = run(teacher_path, "--data", data, "--output", output, "--report", tmp_path / "report.md")
+    completed = run(teacher_path, "--data", data_with_tokenizer, "--output", output, "--report", tmp_path / "report.md")
 
     assert completed.returncode == 0, completed.stderr
-    assert completed.stdout.startswith(f"{output}: transformers loads it, with the same ids and logits (largest diff")
-    assert AutoModelForMaskedLM.from_pretrained(output).config.n_layers == 3
+    assert completed.stdout.startswith(
+        f"{output / 'model.safetensors'}: transformers loads it as BertForMaskedLM, with the same ids and outputs "
+        "(largest difference "
+    )
+    assert completed.stdout.count("\n") == 1 and completed.stderr == ""
+    assert AutoModelForMaskedLM.from_pretrained(output).config.num_hidden_layers == 3
     card = (output / "README.md").read_text()
     assert "| criterion | masked_lm |" in card and card.endswith("## Metrics\n\nperplexity 7\n")
 
 
-def test_a_mistake_is_one_line(tmp_path: Path) -> None:
-    completed = run(tmp_path / "absent.pt", "--data", tmp_path, "--output", tmp_path / "out")
+def test_onnx(teacher_path: str, data_with_tokenizer: Path, tmp_path: Path) -> None:
+    output, options = tmp_path / "exported", ("--format", "onnx", "--quantize", "int8", "--head", "encoder")
+    completed = run(teacher_path, "--data", data_with_tokenizer, "--output", output, *options)
+    assert completed.returncode == 0, completed.stderr
+    first, second = completed.stdout.splitlines()
+    assert first.startswith(f"{output / 'model.onnx'}: ONNX Runtime gives the same outputs (largest difference ")
+    assert re.match(
+        rf"{output / 'model.int8.onnx'}: int8 against float32: cosine of the outputs (0\.99\d\d|1\.0000)$", second
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "{checkpoint}: no such checkpoint"),
+        (
+            ["--quantize", "int8"],
+            "--quantize is for --format onnx, not transformers; add --format onnx, or leave it out",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path: Path, options: list[str], message: str) -> None:
+    completed = run(tmp_path / "absent.pt", "--data", tmp_path, "--output", tmp_path / "out", *options)
     assert completed.returncode == 2
-    assert completed.stderr == f"error: {tmp_path / 'absent.pt'}: no such checkpoint\n"
+    assert completed.stderr == f"error: {message.format(checkpoint=tmp_path / 'absent.pt')}\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_output_is_found_before_any_work(tmp_path: Path) -> None:
+    completed = run(tmp_path / "absent.pt", "--data", tmp_path, "--output", tmp_path)
+    assert completed.stderr == f"error: {tmp_path}: exists already; remove it, or choose another output\n"
+
+
+def test_a_tokeniser_that_cannot_be_exported(
+    teacher_path: str, write_data: Callable, character_model: Path, tmp_path: Path
+) -> None:
+    data = Path(write_data(tmp_path / "data", {}))
+    (data / "fairseq_distil_tokenizer.json").write_text('{"kind": "sentencepiece"}')
+    (data / "sentencepiece.bpe.model").write_bytes(character_model.read_bytes())
+    completed = run(teacher_path, "--data", data, "--output", tmp_path / "out")
+    assert completed.returncode == 2
+    assert completed.stderr == ("error: the SentencePiece model is neither unigram nor BPE; it cannot be exported\n")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def character_model(tmp_path: Path) -> Path:
+    """A SentencePiece model whose pieces are characters."""
+    import sentencepiece
+
+    with (tmp_path / "character.model").open("wb") as file:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(["the quick brown fox"] * 9),
+            model_writer=file,
+            model_type="char",
+            vocab_size=20,
+            hard_vocab_limit=False,
+            minloglevel=2,
+        )
+    return tmp_path / "character.model"
