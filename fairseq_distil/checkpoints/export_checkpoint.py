@@ -18,6 +18,7 @@ from fairseq_distil.checkpoints.export_transformers import (
 from fairseq_distil.checkpoints.exportable import Exportable, load_exportable
 from fairseq_distil.checkpoints.model_card import ExportedFile, model_card
 from fairseq_distil.checkpoints.onnx_int8_builder import Int8GraphBuilder
+from fairseq_distil.checkpoints.transformers_directory import SAFETENSORS_FILE
 from fairseq_distil.data.atomic_directory import atomic_directory, refuse_existing
 from fairseq_distil.errors import UserError, naming
 
@@ -82,21 +83,24 @@ def export(exportable: Exportable, output: Path, options: ExportOptions, report:
     with atomic_directory(output) as directory, naming(output):
         save_tokenizer(exportable, tokenizer, directory)
         config.save_pretrained(directory)
-        if options.format == "transformers":
-            their_model(exportable, config, architecture).save_pretrained(directory)
         batch = checked_batch(directory, exportable)
-        if options.format == "transformers":
-            difference = check_transformers(directory, exportable, architecture, batch)
-            name = class_name(exportable, architecture)
-            said = (
-                f"transformers loads it as {name}, with the same ids and outputs (largest difference {difference:.1e})"
-            )
-            files = [ExportedFile.of(directory / "model.safetensors", said)]
-        else:
+        if options.format == "onnx":
             files = _write_onnx_files(exportable, directory, options.int8, batch)
+        else:
+            their_model(exportable, config, architecture).save_pretrained(directory)
+            files = [_checked_weights(exportable, directory, architecture, batch)]
         card = model_card(output.name, exportable, architecture, options.format, files, report)
         (directory / "README.md").write_text(card, encoding="utf-8")
     return files
+
+
+def _checked_weights(exportable: Exportable, directory: Path, architecture: str, batch: Batch) -> ExportedFile:
+    path = directory / SAFETENSORS_FILE
+    path.chmod(directory.stat().st_mode & 0o666)  # safetensors leaves it to its owner alone
+    difference = check_transformers(directory, exportable, architecture, batch)
+    name = class_name(exportable, architecture)
+    said = f"transformers loads it as {name}, with the same ids and outputs (largest difference {difference:.1e})"
+    return ExportedFile.of(path, said)
 
 
 def _write_onnx_files(exportable: Exportable, directory: Path, int8: bool, batch: Batch) -> list[ExportedFile]:

@@ -15,7 +15,7 @@ from fairseq_distil.data.tokenizers.base import BOS, EOS, MASK, PAD, SPECIAL_SYM
 from fairseq_distil.data.tokenizers.gpt2_bpe import MERGES_FILE, parse_merges
 from fairseq_distil.data.tokenizers.sentencepiece import MODEL_FILE, WORD_START
 from fairseq_distil.data.tokenizers.wordpiece import CONTINUATION, SPECIAL_NAMES
-from fairseq_distil.errors import UserError
+from fairseq_distil.errors import UserError, naming
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -99,7 +99,8 @@ def _from_gpt2_bpe(tokenizer: GPT2BPETokenizer, rows: dict[str, int]) -> RustTok
 def _from_sentencepiece(tokenizer: SentencePieceTokenizer, rows: dict[str, int]) -> RustTokenizer:
     proto = sentencepiece_model_pb2.ModelProto()
     proto.ParseFromString(tokenizer.files[MODEL_FILE])
-    _require_words(proto)
+    with naming(MODEL_FILE):
+        _require_words(proto)
     scores = {piece.piece: piece.score for piece in proto.pieces if piece.type == piece.NORMAL}
     if proto.trainer_spec.model_type == UNIGRAM:
         # The unknown piece's score depends on the lowest score. What the model lacks must not be found in a text, which

@@ -44,6 +44,7 @@ def test_ids_and_logits(
     output = written(encoder, tmp_path / "new" / "student", architecture)
     assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= {p.name for p in output.iterdir()}
     assert [path.name for path in output.parent.iterdir()] == ["student"]
+    assert len({path.stat().st_mode for path in output.iterdir()}) == 1
 
     tokenizer, model = AutoTokenizer.from_pretrained(output), AutoModelForMaskedLM.from_pretrained(output)
     assert model.config.model_type == architecture

@@ -77,7 +77,8 @@ def test_a_tokeniser_that_cannot_be_exported(
     (data / "sentencepiece.bpe.model").write_bytes(character_model.read_bytes())
     completed = run(teacher_path, "--data", data, "--output", tmp_path / "out")
     assert completed.returncode == 2
-    assert completed.stderr == ("error: the SentencePiece model is neither unigram nor BPE; it cannot be exported\n")
+    reason = "the SentencePiece model is neither unigram nor BPE; it cannot be exported"
+    assert completed.stderr == f"error: sentencepiece.bpe.model: {reason}\n"
     assert not (tmp_path / "out").exists()
 
 
