@@ -33,10 +33,15 @@ def to_our_weights(
     token_types = theirs.pop(key_map.token_types, None) if key_map.token_types else None
     names = key_map.names(layers, key_map.heads_among(theirs))
     _require_same_names({name for parts in names.values() for name in parts}, theirs.keys())
-    weights = {ours: torch.cat([theirs[part] for part in parts]).float() for ours, parts in names.items()}
+    weights = {ours: _concatenated(theirs, parts) for ours, parts in names.items()}
     positions = weights[POSITION_EMBEDDINGS][first_position:]
-    # Without token types, every token has the first one's embedding.
-    weights[POSITION_EMBEDDINGS] = positions.clone() if token_types is None else positions + token_types[0].float()
+    if token_types is not None:
+        if token_types.ndim != 2 or token_types.shape[1:] != positions.shape[1:]:
+            raise UserError(
+                f"{key_map.token_types} is {tuple(token_types.shape)}, but must be as wide as the positions"
+            )
+        positions = positions + token_types[0].float()  # without token types, every token has the first one's embedding
+    weights[POSITION_EMBEDDINGS] = positions.clone()
     for name in _by_symbol(weights):
         if max(rows) >= len(weights[name]):
             raise UserError(f"its tokeniser has {max(rows) + 1:,} pieces, its embeddings {len(weights[name]):,} rows")
@@ -66,6 +71,15 @@ def to_their_weights(
         for part, tensor in zip(parts, permuted[ours].chunk(len(parts)), strict=True):
             theirs[part] = tensor.clone()
     return theirs
+
+
+def _concatenated(theirs: Mapping[str, Tensor], parts: Sequence[str]) -> Tensor:
+    first = theirs[parts[0]]
+    for part in parts:
+        tensor = theirs[part]
+        if tensor.ndim == 0 or tensor.shape[1:] != first.shape[1:] or tensor.ndim != first.ndim:
+            raise UserError(f"{part} is {tuple(tensor.shape)}, which does not go with {parts[0]}, {tuple(first.shape)}")
+    return torch.cat([theirs[part] for part in parts]).float()
 
 
 def _by_symbol(weights: Mapping[str, Tensor]) -> list[str]:

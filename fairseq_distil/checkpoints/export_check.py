@@ -130,7 +130,8 @@ def require_same_outputs(system: str, theirs: Mapping[str, Tensor], exportable: 
 def int8_difference(theirs: Mapping[str, Tensor], exportable: Exportable, batch: Batch) -> Int8Difference:
     """Compare outputs of int8 weights with those of the encoder in float32; the arguments as above."""
     expected, found = _paired_rows(theirs, exportable, batch)
-    cosine = torch.cosine_similarity(torch.cat(_centred(expected)), torch.cat(_centred(found)), dim=0).item()
+    both = (torch.cat(_centred(rows)).double() for rows in (expected, found))  # millions of logits are summed
+    cosine = torch.cosine_similarity(*both, dim=0).item()
     if exportable.head.kind == ENCODER or len(expected[0]) == 1:  # hidden states and regression choose nothing
         return Int8Difference(cosine, 0, 0)
     tolerated = -math.log(KEPT_PROBABILITY)

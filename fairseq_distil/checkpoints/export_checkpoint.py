@@ -64,7 +64,7 @@ def export_checkpoint(path: Path, data: Path, output: Path, options: ExportOptio
     if options.int8 and options.format != "onnx":
         raise UserError(f"--quantize is for --format onnx, not {options.format}; add --format onnx, or leave it out")
     refuse_existing(output)
-    report = "" if options.report is None else options.report.read_text(encoding="utf-8")
+    report = "" if options.report is None else _read_report(options.report)
     exportable = load_exportable(path, data, options.head, options.labels)
     files = export(exportable, output, options, report)
     return [f"{output / file.name}: {file.checked}" for file in files]
@@ -114,3 +114,12 @@ def _write_onnx_files(exportable: Exportable, directory: Path, int8: bool, batch
         write_onnx(exportable, path, Int8GraphBuilder)
         files.append(ExportedFile.of(path, f"int8 against float32: {check_int8(path, exportable, batch)}"))
     return files
+
+
+def _read_report(path: Path) -> str:
+    if not path.is_file():
+        raise UserError(f"--report {path}: no such file; give the report.md that scripts/evaluate.py wrote")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"--report {path}: not UTF-8 text ({error.reason}); give a Markdown file") from error

@@ -138,7 +138,7 @@ def _classes(exportable: Exportable) -> dict[str, Any]:
     return {
         "id2label": dict(enumerate(labels)),
         "label2id": {label: index for index, label in enumerate(labels)},
-        "problem_type": "regression" if len(labels) == 1 else "single_label_classification",
+        "problem_type": exportable.problem_type,
     }
 
 

@@ -55,7 +55,18 @@ class Exportable:
         if self.head.kind != CLASSIFICATION:
             return []
         classes = self.model.classification_heads[self.head.name].output.out_features
-        return list(self.labels) or [f"LABEL_{index}" for index in range(classes)]
+        known = self._classification.get("labels") or []
+        return list(self.labels) or (known if len(known) == classes else [f"LABEL_{index}" for index in range(classes)])
+
+    @property
+    def problem_type(self) -> str:
+        """What transformers calls the problem that a classification head solves."""
+        usual = "regression" if len(self.class_names) == 1 else "single_label_classification"
+        return self._classification.get("problem_type") or usual
+
+    @property
+    def _classification(self) -> Mapping[str, Any]:
+        return (self.checkpoint.get("task_state") or {}).get("classification") or {}
 
     @property
     def trained_as(self) -> str:
@@ -92,13 +103,13 @@ def load_exportable(path: Path, data: Path, head: str | None = None, labels: Seq
         model = DistilEncoderModel.restored(stored.config, stored.weights).eval()
         chosen = choose_head(model, head)
         exportable = Exportable(model, chosen, tokenizer, dictionary, checkpoint=stored.checkpoint)
-        return exportable if not labels else replace(exportable, labels=_checked_labels(labels, exportable))
+        return exportable if labels is None else replace(exportable, labels=_checked_labels(labels, exportable))
 
 
 def _checked_labels(labels: Sequence[str], exportable: Exportable) -> tuple[str, ...]:
     head, classes = exportable.head, len(exportable.class_names)
     if head.kind != CLASSIFICATION:
         raise UserError(f"--labels names classes, but what is exported is {head.name}, which has none; leave it out")
-    if len(labels) != classes or len(set(labels)) != classes:
+    if len(labels) != classes or len(set(labels)) != classes or not all(labels):
         raise UserError(f"--labels is {','.join(labels)}; head {head.name} has {classes} classes: name each once")
     return tuple(labels)

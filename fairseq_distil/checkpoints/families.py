@@ -61,8 +61,13 @@ class Family:
         if missing:
             raise UserError(f"it lacks {', '.join(missing)}")
         for option, name in self.size_names.items():
-            if option != "activation_fn" and not isinstance(known[name], (int, float)):
-                raise UserError(f"{name} is {known[name]!r}, expected a number")
+            if option == "layer_norm_eps":
+                _require(isinstance(known[name], float | int), name, known[name], "a number")
+            elif option != "activation_fn":
+                _require(type(known[name]) is int and known[name] > 0, name, known[name], "a positive whole number")
+        if self.positions_follow_padding:
+            row = known["pad_token_id"]
+            _require(type(row) is int and row >= 0, "pad_token_id", row, "a whole number")
         sizes = {option: known[name] for option, name in self.size_names.items()} | dict(self.fixed or {})
         sizes["activation_fn"] = our_activation(sizes["activation_fn"])
         sizes["max_positions"] -= self.first_position(known)
@@ -87,6 +92,11 @@ class Family:
         theirs[self.size_names["activation_fn"]] = ACTIVATION_NAMES[sizes["activation_fn"]][0]
         theirs[self.size_names["max_positions"]] += self.first_position({"pad_token_id": padding_row})
         return theirs
+
+
+def _require(holds: bool, name: str, found: Any, expected: str) -> None:
+    if not holds:
+        raise UserError(f"{name} is {found!r}, expected {expected}")
 
 
 def our_activation(name: str) -> str:

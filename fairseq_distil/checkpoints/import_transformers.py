@@ -42,11 +42,20 @@ def import_transformers(
     with naming(directory):
         layers, first_position = sizes["encoder_layers"], family.first_position(config)
         weights = to_our_weights(source, family.key_map, layers, rows, first_position)
-        return plugin_checkpoint(weights, sizes, symbols)
+        return plugin_checkpoint(weights, sizes, symbols, _classification(config))
 
 
 def _family(config: Mapping[str, Any]) -> Family:
     model_type = config.get("model_type")
-    if model_type not in FAMILY_OF_MODEL_TYPE:
+    if not isinstance(model_type, str) or model_type not in FAMILY_OF_MODEL_TYPE:
         raise UserError(f"model_type is {model_type!r}; expected one of {', '.join(FAMILY_OF_MODEL_TYPE)}")
     return FAMILY_OF_MODEL_TYPE[model_type]
+
+
+def _classification(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a fine-tuned classifier's outputs mean, as far as its configuration says."""
+    labels = config.get("id2label")
+    meaning = {"problem_type": config.get("problem_type")}
+    if isinstance(labels, dict) and all(str(index) in labels for index in range(len(labels))):
+        meaning["labels"] = [str(labels[str(index)]) for index in range(len(labels))]
+    return meaning

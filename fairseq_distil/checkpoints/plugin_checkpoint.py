@@ -25,13 +25,19 @@ CLASSIFIER = f"classification_heads.{CLASSIFICATION_HEAD}"
 DEFAULT_TOKENS_PER_SAMPLE = 512
 
 
-def plugin_checkpoint(weights: dict[str, Tensor], sizes: Mapping[str, Any], symbols: Sequence[str]) -> dict[str, Any]:
+def plugin_checkpoint(
+    weights: dict[str, Tensor],
+    sizes: Mapping[str, Any],
+    symbols: Sequence[str],
+    classification: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """What fairseq loads and ``--teacher`` takes: a ``distil_encoder`` that has made no update.
 
     Args:
         weights: its state dict
         sizes: the options of the model that give its shape
         symbols: of its dictionary, in the order of the ids
+        classification: ``labels`` and ``problem_type`` of a classification head, where they are known
 
     Raises:
         UserError: a size is impossible, or a weight has another shape than the sizes say
@@ -46,7 +52,7 @@ def plugin_checkpoint(weights: dict[str, Tensor], sizes: Mapping[str, Any], symb
             {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {"best": None}, "num_updates": 0}
         ],
         "last_optimizer_state": None,
-        "task_state": {"dictionary_symbols": list(symbols)},
+        "task_state": {"dictionary_symbols": list(symbols), "classification": dict(classification or {})},
         "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
     }
 

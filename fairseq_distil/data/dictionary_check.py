@@ -12,11 +12,18 @@ MASK_SYMBOL = "<mask>"
 
 
 def symbols_beside(checkpoint_path: str) -> list[str] | None:
-    """Symbols of the ``dict.txt`` in the checkpoint's folder, the mask appended as the tasks do; None without one."""
+    """Symbols of the ``dict.txt`` in the checkpoint's folder, the mask appended as the tasks do; None without one.
+
+    Raises:
+        UserError: it is not a fairseq dictionary
+    """
     path = os.path.join(os.path.dirname(os.path.abspath(checkpoint_path)), "dict.txt")
     if not os.path.isfile(path):
         return None
-    dictionary = Dictionary.load(path)
+    try:
+        dictionary = Dictionary.load(path)
+    except Exception as error:  # fairseq raises a bare Exception for a wrong encoding
+        raise UserError(f"{path}: not a fairseq dictionary of 'symbol count' lines; put back the right one") from error
     dictionary.add_symbol(MASK_SYMBOL)
     return dictionary.symbols
 

@@ -95,7 +95,7 @@ def test_no_configuration(refuse: Callable, tmp_path: Path) -> None:
         ),
         ({"is_decoder": True}, "is_decoder is True; this encoder implements False only"),
         ({"hidden_act": "mish"}, "its activation is 'mish'; this encoder implements gelu, "),
-        ({"hidden_size": "wide"}, "hidden_size is 'wide', expected a number"),
+        ({"hidden_size": "wide"}, "hidden_size is 'wide', expected a positive whole number"),
     ],
 )
 def test_other_architectures(make_source: Callable, refuse: Callable, changed: dict, reason: str) -> None:
@@ -130,6 +130,40 @@ def test_weights_of_another_shape(make_source: Callable, refuse: Callable, chang
     directory = make_source("bert").directory
     change_config(directory, **changed)
     assert refuse(directory).startswith(f"{directory}: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "reason"),
+    [
+        ("bert.encoder.layer.0.attention.self.key.weight", (12, 8), "which does not go with bert.encoder.layer.0."),
+        ("bert.embeddings.token_type_embeddings.weight", (2, 8), "but must be as wide as the positions"),
+        ("bert.encoder.layer.1.output.dense.bias", (), "which does not go with"),
+    ],
+)
+def test_a_parameter_of_another_shape(
+    make_source: Callable, refuse: Callable, name: str, shape: tuple, reason: str
+) -> None:
+    def save(model, directory: Path) -> None:
+        torch.save(model.state_dict() | {name: torch.zeros(shape)}, directory / "pytorch_model.bin")
+
+    directory = make_source("bert", save).directory
+    assert refuse(directory).startswith(f"{directory}: {name} is {shape}, {reason}")
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"pad_token_id": None}, "pad_token_id is None, expected a whole number"),
+        ({"model_type": ["roberta"]}, "model_type is ['roberta']; expected one of"),
+        ({"num_hidden_layers": 2.5}, "num_hidden_layers is 2.5, expected a positive whole number"),
+        ({"hidden_size": True}, "hidden_size is True, expected a positive whole number"),
+        ({"layer_norm_eps": "small"}, "layer_norm_eps is 'small', expected a number"),
+    ],
+)
+def test_settings_of_another_type(make_source: Callable, refuse: Callable, changed: dict, reason: str) -> None:
+    directory = make_source("xlm-roberta").directory
+    change_config(directory, **changed)
+    assert refuse(directory).startswith(f"{directory / 'config.json'}: {reason}")
 
 
 def test_half_a_head(make_source: Callable, refuse: Callable) -> None:

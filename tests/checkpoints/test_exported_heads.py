@@ -54,6 +54,17 @@ def test_an_unknown_head(make_exportable: Callable) -> None:
         make_exportable(classes={"one": 2}, answers=True, head="three")
 
 
+def test_what_an_imported_classifier_says_of_its_outputs(make_exportable: Callable, tmp_path: Path) -> None:
+    meaning = {"labels": ["bad", "so-so", "good"], "problem_type": "multi_label_classification"}
+    exportable = make_exportable(classes={"rating": 3})
+    assert (exportable.class_names[2], exportable.problem_type) == ("LABEL_2", "single_label_classification")
+    exportable = replace(exportable, checkpoint={**exportable.checkpoint, "task_state": {"classification": meaning}})
+    export(exportable, tmp_path / "rater", ExportOptions())
+    config = AutoModelForSequenceClassification.from_pretrained(tmp_path / "rater").config
+    assert config.id2label == {0: "bad", 1: "so-so", 2: "good"}
+    assert config.problem_type == "multi_label_classification"
+
+
 @pytest.mark.parametrize("classes", [1, 2, 5])
 def test_classification(make_exportable: Callable, tmp_path: Path, classes: int) -> None:
     names = tuple(f"class {index}" for index in range(classes))

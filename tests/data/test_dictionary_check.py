@@ -34,6 +34,12 @@ def test_symbols_beside_a_checkpoint(tmp_path: Path) -> None:
     assert symbols_beside(checkpoint) == ["<s>", "<pad>", "</s>", "<unk>", "word", "<mask>"]
 
 
+def test_another_file_beside_a_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "dict.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="dict.txt: not a fairseq dictionary of 'symbol count' lines"):
+        symbols_beside(str(tmp_path / "checkpoint.pt"))
+
+
 def write_dictionary(directory: Path, *lines: str) -> str:
     directory.mkdir()
     (directory / "dict.txt").write_text("".join(f"{line}\n" for line in lines))
