@@ -85,7 +85,7 @@ def test_missing_checkpoint(refusal: Callable, tmp_path: Path) -> None:
 def test_file_that_is_no_checkpoint(refusal: Callable, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other.pt"
     path.write_bytes(content)
-    assert refusal(path).startswith(f"{path}: not a checkpoint that can be loaded safely, or damaged: ")
+    assert refusal(path).startswith(f"{path}: not a checkpoint that can be loaded safely, or damaged")
 
 
 def test_missing_data(refusal: Callable, tmp_path: Path) -> None:
