@@ -5,7 +5,7 @@ from typing import Any
 
 from fairseq_distil.checkpoints.conversion import to_our_weights
 from fairseq_distil.checkpoints.families import our_activation
-from fairseq_distil.checkpoints.key_maps import FAIRSEQ_ROBERTA
+from fairseq_distil.checkpoints.key_maps import FAIRSEQ_ROBERTA, WORD_EMBEDDINGS
 from fairseq_distil.checkpoints.plugin_checkpoint import plugin_checkpoint
 from fairseq_distil.checkpoints.source_vocabulary import rows_of_symbols
 from fairseq_distil.data.dictionary_check import symbols_beside
@@ -19,7 +19,8 @@ SIZES = ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encode
 
 def is_fairseq_roberta(state: Mapping[str, Any]) -> bool:
     """Whether a checkpoint's weights are those of fairseq's ``roberta``."""
-    return any(".sentence_encoder." in name for name in state["model"])
+    words = FAIRSEQ_ROBERTA.parameters[WORD_EMBEDDINGS].removeprefix(FAIRSEQ_ROBERTA.body)
+    return any(name.endswith(words) for name in state["model"])
 
 
 def import_fairseq_roberta(path: str, state: Mapping[str, Any], symbols: Sequence[str] | None) -> dict[str, Any]:
