@@ -1,9 +1,10 @@
-"""Tiny binarised data, and training runs set up from a configuration as fairseq-hydra-train does."""
+"""Tiny binarised data, runs set up from a configuration as fairseq-hydra-train does, and scripts as processes."""
 
 import shutil
+import subprocess
 import tarfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,8 @@ from omegaconf import DictConfig, OmegaConf
 
 import fairseq_distil  # noqa: F401  registers the parts
 from fairseq_distil.data.tokenizers import WordPieceTokenizer
+
+from .forked_processes import ForkingServer
 
 torch.set_num_threads(1)  # tiny tensors only lose by threads, much so on a busy machine
 
@@ -62,6 +65,19 @@ class Run(NamedTuple):
         trainer.consolidate_optimizer()
         trainer.save_checkpoint(str(path), {"epoch": 1})
         return str(path)
+
+
+@pytest.fixture(scope="session")
+def forking_server() -> Iterator[ForkingServer]:
+    server = ForkingServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def run_script(forking_server: ForkingServer) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a Python script with arguments, in the repository or another ``folder``, until it ends."""
+    return forking_server.run
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hydra.errors import CompactHydraException
@@ -7,9 +9,10 @@ from hydra.errors import CompactHydraException
 from fairseq_distil.errors import UserError
 
 
-def test_an_uncaught_user_error_is_one_line() -> None:
-    statement = "from fairseq_distil import UserError; raise UserError('data x: no such file')"
-    process = subprocess.run([sys.executable, "-c", statement], capture_output=True, text=True)
+def test_an_uncaught_user_error_is_one_line(run_script: Callable, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("from fairseq_distil import UserError; raise UserError('data x: no such file')")
+    process = run_script(script)
     assert process.returncode != 0
     assert process.stderr.splitlines()[-1] == "error: data x: no such file"
     assert "Traceback" not in process.stderr

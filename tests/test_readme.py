@@ -3,7 +3,6 @@
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import warnings
 from argparse import ArgumentParser
@@ -44,15 +43,21 @@ def commands_of(program: str) -> list[list[str]]:
     return found
 
 
-@cache
-def options_of_script(script: str) -> frozenset[str]:
+@pytest.fixture(scope="module")
+def options_of_script(run_script: Callable) -> Callable[[str], frozenset[str]]:
     """Options that the help of a Python script lists, or the comment at the head of a shell script."""
-    if script.endswith(".py"):
-        command = [sys.executable, script, "--help"]
-        described = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    else:
-        described = re.match(r"(#.*\n)+", (ROOT / script).read_text(encoding="utf-8"))[0]
-    return frozenset(re.findall(r"--[a-z][a-z-]*", described))
+
+    @cache
+    def read_options(script: str) -> frozenset[str]:
+        if script.endswith(".py"):
+            result = run_script(ROOT / script, "--help")
+            assert result.returncode == 0, result.stderr
+            described = result.stdout
+        else:
+            described = re.match(r"(#.*\n)+", (ROOT / script).read_text(encoding="utf-8"))[0]
+        return frozenset(re.findall(r"--[a-z][a-z-]*", described))
+
+    return read_options
 
 
 def parse_training_command(arguments: list[str]) -> ArgumentParser:
@@ -87,7 +92,7 @@ def test_fairseq_hydra_train(compose_recipe: Callable, arguments: list[str]) -> 
 
 
 @every_readme
-def test_scripts_know_their_options(readme: Path) -> None:
+def test_scripts_know_their_options(options_of_script: Callable, readme: Path) -> None:
     for words in commands(readme):
         if words[0] in ("bash", "python"):
             used = {word.split("=")[0] for word in words[2:] if word.startswith("--")}
@@ -95,7 +100,7 @@ def test_scripts_know_their_options(readme: Path) -> None:
 
 
 @every_readme
-def test_alternatives_in_comments_are_options_of_their_script(readme: Path) -> None:
+def test_alternatives_in_comments_are_options_of_their_script(options_of_script: Callable, readme: Path) -> None:
     """Such as ``#   or: --tokenizer wordpiece`` below the command that takes it."""
     for block in code_blocks(readme, "bash"):
         alternatives = re.findall(r"(?m)^#\s+or: (.*)$", block)
@@ -104,7 +109,7 @@ def test_alternatives_in_comments_are_options_of_their_script(readme: Path) -> N
 
 
 @every_readme
-def test_options_in_the_text_exist(readme: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_in_the_text_exist(options_of_script: Callable, readme: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     text = re.sub(r"(?ms)^```.*?^```$", "", readme.read_text(encoding="utf-8"))
     named = {option for code in re.findall(r"`([^`]+)`", text) for option in re.findall(r"--[a-z][a-z0-9-]*", code)}

@@ -2,37 +2,38 @@
 
 import argparse
 import json
-import logging
-import sys
 from collections.abc import Sequence
 
 from fairseq_distil.errors import UserError
 
 from .collation import measure_collation
+from .exit_status import exit_status
 from .training_case import SPECIAL_SYMBOLS
 
-EXIT_USER_ERROR = 2
 LOWEST = {"batch": 1, "length": 3, "vocab": SPECIAL_SYMBOLS + 1, "batches": 1}
 
 
 def main(arguments: Sequence[str] | None = None, description: str | None = None) -> int:
-    """Run the command; a mistake of the user is one line on stderr and exit status 2."""
+    """Run the command; returns its exit status."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=64, help="samples of a batch (default: 64)")
     parser.add_argument("--length", type=int, default=128, help="tokens of a sample (default: 128)")
     parser.add_argument("--vocab", type=int, default=30522, help="symbols, specials included (default: 30522)")
     parser.add_argument("--batches", type=int, default=50, help="timed batches of each (default: 50)")
     options = parser.parse_args(arguments)
-    logging.getLogger("fairseq").setLevel(logging.WARNING)
-    try:
-        for name, least in LOWEST.items():
-            if getattr(options, name) < least:
-                raise UserError(f"--{name} is {getattr(options, name)}, but must be at least {least}")
-        ours, fairseqs = measure_collation(options.vocab, options.batch, options.length, options.batches)
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
+    return exit_status(lambda: run(options))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure, and print a line for each and one for the ratio.
+
+    Raises:
+        UserError: an option is too small
+    """
+    for name, least in LOWEST.items():
+        if getattr(options, name) < least:
+            raise UserError(f"--{name} is {getattr(options, name)}, but must be at least {least}")
+    ours, fairseqs = measure_collation(options.vocab, options.batch, options.length, options.batches)
     ratio = fairseqs["masking_and_collation_ms"] / ours["masking_and_collation_ms"]
     for record in (ours, fairseqs, {"fairseq_time_over_ours": round(ratio, 2)}):
         print(json.dumps(record))
-    return 0

@@ -2,18 +2,17 @@
 
 import argparse
 import json
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from fairseq_distil.errors import UserError
 
+from .exit_status import exit_status
 from .inference import claims, markdown, measure_latencies
 from .inference_models import Runner, encoder_runners, load_runners, random_encoder
 from .training_case import SPECIAL_SYMBOLS, default_device, require_device
 
-EXIT_USER_ERROR = 2
 DEFAULTS = {"batch": [1, 32], "length": [32, 128, 512], "dtype": ["float32", "bfloat16"]}
 
 
@@ -26,16 +25,9 @@ def named_path(text: str) -> tuple[str, Path]:
 
 
 def main(arguments: Sequence[str] | None = None, description: str | None = None) -> int:
-    """Run the command; a mistake of the user is one line on stderr and exit status 2."""
+    """Run the command; returns its exit status."""
     options = parse_options(arguments, description)
-    for name in ("", "fairseq", "fairseq_distil"):  # importing fairseq makes the root logger tell everything
-        logging.getLogger(name).setLevel(logging.WARNING)
-    try:
-        run(options)
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    return 0
+    return exit_status(lambda: run(options))
 
 
 def parse_options(arguments: Sequence[str] | None, description: str | None = None) -> argparse.Namespace:

@@ -1,6 +1,8 @@
 """Two commands that take turns, each run in a process of its own, and the ratios of what they print."""
 
 import json
+import shlex
+import shutil
 import statistics
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +21,7 @@ def run_for_record(command: Sequence[str]) -> dict[str, Any]:
     Raises:
         UserError: it cannot be run, it fails, or it prints something else
     """
-    shown = " ".join(command)
+    shown = shlex.join(command)
     try:
         ended = subprocess.run(command, capture_output=True, text=True)
     except OSError as error:
@@ -41,8 +43,11 @@ def alternate(ours: Sequence[str], other: Sequence[str], pairs: int) -> Iterator
     """Yield the records of each pair. Who goes first changes from pair to pair, so that a drift of the machine cancels.
 
     Raises:
-        UserError: see :func:`run_for_record`; or the two do not measure the same
+        UserError: one is no command; see also :func:`run_for_record`; or the two do not measure the same
     """
+    for command in (ours, other):
+        if shutil.which(command[0]) is None:
+            raise UserError(f"{shlex.join(command)}: no command {command[0]} is found")
     for pair in range(pairs):
         records = {}
         for name in ("ours", "other") if pair % 2 == 0 else ("other", "ours"):

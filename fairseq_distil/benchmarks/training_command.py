@@ -2,11 +2,9 @@
 
 import argparse
 import json
-import logging
 import shlex
 import sys
 import tempfile
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +14,7 @@ import torch
 
 from fairseq_distil.errors import UserError
 
+from .exit_status import exit_status
 from .fairseq_train import measure_fairseq_train
 from .pairs import alternate, run_for_record, summary
 from .random_data import write_random_data
@@ -27,7 +26,6 @@ from .training_measure import WARM_UP_STEPS, measure_step
 from .training_parts import build_parts
 from .training_step import TrainingStep
 
-EXIT_USER_ERROR = 2
 AGAINST = {
     "roberta": {"encoder": "roberta", "compile": False, "teacher_dtype": "same"},
     "fairseq-train": {"loop": "fairseq-train"},
@@ -52,17 +50,9 @@ def parse_options(arguments: Sequence[str] | None, description: str | None = Non
 
 
 def main(arguments: Sequence[str] | None = None, description: str | None = None) -> int:
-    """Run the command; a mistake of the user is one line on stderr and exit status 2."""
+    """Run the command; returns its exit status."""
     options = parse_options(arguments, description)
-    for name in ("", "fairseq", "fairseq_distil"):  # importing fairseq makes the root logger tell everything
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message="'pin_memory' argument")  # fairseq sets it without a GPU too
-    try:
-        run(options)
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    return 0
+    return exit_status(lambda: run(options))
 
 
 def run(options: argparse.Namespace) -> None:

@@ -46,6 +46,14 @@ def test_who_goes_first_changes(tmp_path: Path) -> None:
     assert log.read_text() == "oppoop"
 
 
+def test_an_absent_command_is_found_before_the_first_turn(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    ours = {"name": "o", "seconds_per_step": 1.0, "peak_mib": 10}
+    with pytest.raises(UserError, match="^absent-command --bf16: no command absent-command is found$"):
+        next(alternate(printing(ours, log), ["absent-command", "--bf16"], 1))
+    assert not log.exists()
+
+
 def test_other_work_is_refused() -> None:
     record = {"seconds_per_step": 1.0, "peak_mib": 10, "batch": 4}
     with pytest.raises(UserError, match="not the same work: batch is 4 here, but 8 in the other command"):

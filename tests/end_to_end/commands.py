@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,10 +12,11 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
+from ..forked_processes import ENVIRONMENT, ROOT, ForkedProcess, ForkingServer
+
 logging.getLogger("tensorboard").setLevel(logging.WARNING)  # reading event files, it tells a lot
 FOLDER = Path(sys.executable).parent
-# One thread: sums in another order would not give the same last digit.
-SETTINGS = {"env": os.environ | {"OMP_NUM_THREADS": "1"}, "cwd": Path(__file__).parents[2]}
+SETTINGS = {"env": ENVIRONMENT, "cwd": ROOT}
 
 TIMES = {"wps", "ups", "wall", "train_wall"}
 """Scalars of the log that tell how fast a run was; of the rest, equal runs have equal values."""
@@ -72,30 +72,15 @@ def start_command(command: str, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([FOLDER / command, *arguments], **pipe, **SETTINGS)
 
 
-class ForkingServer:
-    """Runs fairseq's commands as ``run_command`` does, but in forks of one process that has imported fairseq."""
+class ForkedCommands:
+    """Runs fairseq's commands as ``run_command`` does, but by forking."""
 
-    def __init__(self) -> None:
-        script = Path(__file__).with_name("forking_server.py")
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        self._process = subprocess.Popen([sys.executable, script], text=True, **pipes, **SETTINGS)
+    def __init__(self, server: ForkingServer) -> None:
+        self._server = server
 
-    def start(self, command: str, *arguments: str, save_dir: Path) -> int:
-        """Start a command whose output goes to files in ``save_dir``. Returns its process id."""
-        save_dir.mkdir(exist_ok=True)
-        output = {name: str(save_dir / name) for name in ("stdout", "stderr")}
-        print(json.dumps({"arguments": [command, *arguments], **output}), file=self._process.stdin, flush=True)
-        return int(self._process.stdout.readline())
-
-    def wait(self, save_dir: Path) -> Run:
-        """Wait for the end of what was started last."""
-        exit_status = int(self._process.stdout.readline())
-        return Run(exit_status, (save_dir / "stdout").read_text(), (save_dir / "stderr").read_text(), save_dir)
+    def start(self, command: str, *arguments: str) -> ForkedProcess:
+        return self._server.start(command, *arguments)
 
     def run(self, command: str, *arguments: str, save_dir: Path) -> Run:
-        self.start(command, *arguments, save_dir=save_dir)
-        return self.wait(save_dir)
-
-    def close(self) -> None:
-        with self._process:
-            self._process.stdin.close()
+        ended = self._server.run(command, *arguments)
+        return Run(ended.returncode, ended.stdout, ended.stderr, save_dir)

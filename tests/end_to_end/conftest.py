@@ -3,13 +3,14 @@
 import hashlib
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .commands import ForkingServer, Run, run_command
+from ..forked_processes import ForkingServer
+from .commands import ForkedCommands, Run, run_command
 
 COMMON = {
     "user_dir": "fairseq_distil",
@@ -43,6 +44,11 @@ UPDATES_AN_EPOCH = 21  # of two batches, the last of one
 SYMBOLS = [f"word{index}" for index in range(56)]
 
 Options = Callable[..., list[str]]
+
+
+@pytest.fixture(scope="session")
+def commands(forking_server: ForkingServer) -> ForkedCommands:
+    return ForkedCommands(forking_server)
 
 
 @pytest.fixture(scope="session")
@@ -99,11 +105,11 @@ def distillation_options(options: Options, teacher_path: Path, teacher_digest: s
 
 
 @pytest.fixture(scope="session")
-def student(distillation_options: Options, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def student(commands: ForkedCommands, distillation_options: Options, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Two epochs of distillation, uninterrupted, with a checkpoint every fifth update."""
     save_dir = tmp_path_factory.mktemp("student")
     arguments = distillation_options(save_dir, **STUDENT)
-    return run_command("fairseq-train", *arguments, save_dir=save_dir).assert_succeeded()
+    return commands.run("fairseq-train", *arguments, save_dir=save_dir).assert_succeeded()
 
 
 @pytest.fixture(scope="session")
@@ -135,10 +141,3 @@ def recipe(corpus: str, teacher_path: Path, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("recipe")
     (folder / "student.yaml").write_text(json.dumps(settings))  # JSON is YAML
     return ["--config-dir", str(folder), "--config-name", "student"]
-
-
-@pytest.fixture(scope="session")
-def forking_server() -> Iterator[ForkingServer]:
-    server = ForkingServer()
-    yield server
-    server.close()

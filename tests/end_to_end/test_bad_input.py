@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .commands import ForkingServer, Run, run_command
+from .commands import ForkedCommands, Run, run_command
 from .conftest import Options
 
 PLAIN_ENCODER = {
@@ -26,13 +26,13 @@ def damaged_corpus(corpus: str, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def assert_refused(forking_server: ForkingServer, distillation_options: Options, tmp_path: Path) -> Callable[..., None]:
+def assert_refused(commands: ForkedCommands, distillation_options: Options, tmp_path: Path) -> Callable[..., None]:
     """Distillation with changed settings ends with one line that holds the expected texts, and trains nothing."""
 
     def check(*expected: str, **changed: Any) -> None:
         save_dir = tmp_path / "checkpoints"
         arguments = distillation_options(save_dir, **changed)
-        run = forking_server.run("fairseq-train", *arguments, save_dir=save_dir)
+        run = commands.run("fairseq-train", *arguments, save_dir=save_dir)
         run.assert_one_error_line(*expected)
         assert run.logged("train_inner") == []
         assert list(save_dir.glob("*.pt")) == []
@@ -85,11 +85,11 @@ def test_lines_that_are_longer_than_a_sample(assert_refused: Callable[..., None]
 
 
 def test_a_save_dir_of_another_encoder(
-    distillation_options: Options, forking_server: ForkingServer, student: Run, tmp_path: Path
+    distillation_options: Options, commands: ForkedCommands, student: Run, tmp_path: Path
 ) -> None:
     shutil.copy(student.save_dir / "checkpoint_last.pt", tmp_path)
     arguments = distillation_options(tmp_path, encoder_layers=3)
-    run = forking_server.run("fairseq-train", *arguments, save_dir=tmp_path)
+    run = commands.run("fairseq-train", *arguments, save_dir=tmp_path)
     run.assert_one_error_line("not those of the encoder that the settings describe", "--save-dir")
 
 
@@ -108,9 +108,9 @@ def test_teacher_of_another_dictionary(
     assert_refused(str(teacher_path), "another dictionary", "'word1'", "'word0'", data=damaged_corpus)
 
 
-def test_missing_data_through_fairseq_train(distillation_options: Options, tmp_path: Path) -> None:
+def test_missing_data(commands: ForkedCommands, distillation_options: Options, tmp_path: Path) -> None:
     missing = tmp_path / "no-data"
-    run = run_command("fairseq-train", *distillation_options(tmp_path, data=missing), save_dir=tmp_path)
+    run = commands.run("fairseq-train", *distillation_options(tmp_path, data=missing), save_dir=tmp_path)
     run.assert_one_error_line(f"{missing}/dict.txt: no such file", "scripts/prepare_data.py")
 
 
@@ -127,11 +127,11 @@ def test_missing_teacher_through_fairseq_hydra_train(recipe: list[str], tmp_path
 
 
 def test_checkpoint_of_another_dictionary_through_fairseq_validate(
-    teacher_path: Path, damaged_corpus: Path, tmp_path: Path
+    commands: ForkedCommands, teacher_path: Path, damaged_corpus: Path, tmp_path: Path
 ) -> None:
     with open(damaged_corpus / "dict.txt", "a") as file:
         file.write("another 1\n")
     arguments = [str(damaged_corpus), "--path", str(teacher_path), "--user-dir", "fairseq_distil", "--cpu"]
     arguments += ["--task", "distil_masked_lm", "--batch-size", "4"]
-    run = run_command("fairseq-validate", *arguments, save_dir=tmp_path)
+    run = commands.run("fairseq-validate", *arguments, save_dir=tmp_path)
     run.assert_one_error_line("the checkpoint has another dictionary", "'another'")

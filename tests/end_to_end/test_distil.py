@@ -11,7 +11,7 @@ from fairseq import hub_utils
 
 from fairseq_distil.models import DistilEncoderModel
 
-from .commands import ForkingServer, Run, run_command
+from .commands import ForkedCommands, Run
 from .conftest import STUDENT, Options
 
 SCALARS = {
@@ -71,9 +71,9 @@ def validation_options(checkpoint: Path, corpus: str, *more: str) -> list[str]:
     return [*where, "--batch-size", "4", "--required-batch-size-multiple", "1", "--log-format", "json", *more]
 
 
-def test_validate_gives_the_losses_of_training(student: Run, corpus: str) -> None:
+def test_validate_gives_the_losses_of_training(commands: ForkedCommands, student: Run, corpus: str) -> None:
     arguments = validation_options(student.save_dir / "checkpoint_last.pt", corpus)
-    run = run_command("fairseq-validate", *arguments, save_dir=student.save_dir).assert_succeeded()
+    run = commands.run("fairseq-validate", *arguments, save_dir=student.save_dir).assert_succeeded()
     (validated,), trained = run.logged("valid"), student.logged("valid")[-1]
     assert {name: validated[f"valid_{name}"] for name in SCALARS} == {
         name: trained[f"valid_{name}"] for name in SCALARS
@@ -82,7 +82,7 @@ def test_validate_gives_the_losses_of_training(student: Run, corpus: str) -> Non
 
 @pytest.fixture(scope="module")
 def orphan(
-    forking_server: ForkingServer,
+    commands: ForkedCommands,
     distillation_options: Options,
     teacher_path: Path,
     tmp_path_factory: pytest.TempPathFactory,
@@ -91,17 +91,17 @@ def orphan(
     save_dir = tmp_path_factory.mktemp("orphan")
     mortal = shutil.copy(teacher_path, save_dir / "teacher.pt")
     arguments = distillation_options(save_dir, teacher=mortal, max_update=2)
-    run = forking_server.run("fairseq-train", *arguments, save_dir=save_dir).assert_succeeded()
+    run = commands.run("fairseq-train", *arguments, save_dir=save_dir).assert_succeeded()
     mortal.unlink()
     return run
 
 
 def test_without_its_teacher_a_student_validates_on_the_mlm_term(
-    forking_server: ForkingServer, orphan: Run, corpus: str, tmp_path: Path
+    commands: ForkedCommands, orphan: Run, corpus: str, tmp_path: Path
 ) -> None:
     weights = ["--criterion", "distillation", "--soft-target-weight", "0", "--mlm-weight", "1", "--cosine-weight", "0"]
     arguments = validation_options(orphan.save_dir / "checkpoint_last.pt", corpus, *weights)
-    run = forking_server.run("fairseq-validate", *arguments, save_dir=tmp_path).assert_succeeded()
+    run = commands.run("fairseq-validate", *arguments, save_dir=tmp_path).assert_succeeded()
     assert f"{orphan.save_dir}/teacher.pt: no such file; the student is loaded without it" in run.stdout
     (validated,), trained = run.logged("valid"), orphan.logged("valid")[-1]
     for name in ("mlm_loss", "mlm_ppl", "mlm_accuracy"):
@@ -110,8 +110,8 @@ def test_without_its_teacher_a_student_validates_on_the_mlm_term(
 
 
 def test_without_its_teacher_a_student_cannot_validate_on_the_soft_targets(
-    forking_server: ForkingServer, orphan: Run, corpus: str, tmp_path: Path
+    commands: ForkedCommands, orphan: Run, corpus: str, tmp_path: Path
 ) -> None:
     arguments = validation_options(orphan.save_dir / "checkpoint_last.pt", corpus)
-    run = forking_server.run("fairseq-validate", *arguments, save_dir=tmp_path)
+    run = commands.run("fairseq-validate", *arguments, save_dir=tmp_path)
     run.assert_one_error_line("soft_target_weight", "need a teacher")

@@ -1,13 +1,12 @@
 """One effective batch gives one result, however it is divided into micro-batches and workers."""
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from .commands import TIMES, ForkingServer, Run, run_command
+from .commands import TIMES, ForkedCommands, Run
 from .conftest import BATCHES_AN_EPOCH, UPDATES_AN_EPOCH, Options
 
 # No shuffling: batches then divide alike whatever their size. Unlike Adam's, SGD's steps scale with the gradient.
@@ -22,10 +21,10 @@ def exact_options(distillation_options: Options) -> Options:
 
 
 @pytest.fixture(scope="module")
-def accumulated(forking_server: ForkingServer, exact_options: Options, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def accumulated(commands: ForkedCommands, exact_options: Options, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Each update from two micro-batches of 4, but the last of an epoch, which is of one."""
     save_dir = tmp_path_factory.mktemp("accumulated")
-    run = forking_server.run("fairseq-train", *exact_options(save_dir), save_dir=save_dir).assert_succeeded()
+    run = commands.run("fairseq-train", *exact_options(save_dir), save_dir=save_dir).assert_succeeded()
     assert f"total_num_itrs = {UPDATES_AN_EPOCH}" in run.stdout and BATCHES_AN_EPOCH % 2 == 1
     return run
 
@@ -40,14 +39,16 @@ def assert_same_training(found: Run, expected: Run) -> None:
 
 
 def test_two_micro_batches_equal_one_of_double_size(
-    forking_server: ForkingServer, accumulated: Run, exact_options: Options, tmp_path: Path
+    commands: ForkedCommands, accumulated: Run, exact_options: Options, tmp_path: Path
 ) -> None:
     arguments = exact_options(tmp_path, update_freq=1, batch_size=8)
-    run = forking_server.run("fairseq-train", *arguments, save_dir=tmp_path).assert_succeeded()
+    run = commands.run("fairseq-train", *arguments, save_dir=tmp_path).assert_succeeded()
     assert_same_training(run, accumulated)
 
 
-def run_workers(exact_options: Options, save_dir: Path, workers: int, **changed: object) -> Run:
+def run_workers(
+    commands: ForkedCommands, exact_options: Options, save_dir: Path, workers: int, **changed: object
+) -> Run:
     """The first of several worker processes that train together."""
     together = {
         "distributed_world_size": workers,
@@ -58,25 +59,28 @@ def run_workers(exact_options: Options, save_dir: Path, workers: int, **changed:
         "ddp_backend": "legacy_ddp",
     }
 
-    def run_worker(rank: int) -> Run:
-        arguments = exact_options(save_dir, **together, distributed_rank=rank, **changed)
-        return run_command("fairseq-train", *arguments, save_dir=save_dir)
+    started = [
+        commands.start("fairseq-train", *exact_options(save_dir, **together, distributed_rank=rank, **changed))
+        for rank in range(workers)
+    ]
+    ended = [process.wait() for process in started]
+    return [Run(e.returncode, e.stdout, e.stderr, save_dir).assert_succeeded() for e in ended][0]
 
-    with ThreadPoolExecutor(workers) as executor:
-        return [run.assert_succeeded() for run in executor.map(run_worker, range(workers))][0]
 
-
-def test_two_workers_equal_two_micro_batches(accumulated: Run, exact_options: Options, tmp_path: Path) -> None:
-    assert_same_training(run_workers(exact_options, tmp_path, workers=2, update_freq=1), accumulated)
+def test_two_workers_equal_two_micro_batches(
+    commands: ForkedCommands, accumulated: Run, exact_options: Options, tmp_path: Path
+) -> None:
+    assert_same_training(run_workers(commands, exact_options, tmp_path, workers=2, update_freq=1), accumulated)
 
 
 def test_workers_that_accumulate_equal_one_that_does(
-    forking_server: ForkingServer, exact_options: Options, tmp_path: Path
+    commands: ForkedCommands, exact_options: Options, tmp_path: Path
 ) -> None:
     """41 batches: 10 updates of 2 workers x 2 micro-batches, then one of a single batch, and a worker that has none."""
     settings = {"max_update": 13}
-    alone = forking_server.run(
+    alone = commands.run(
         "fairseq-train", *exact_options(tmp_path / "alone", update_freq=4, **settings), save_dir=tmp_path / "alone"
     ).assert_succeeded()
     (tmp_path / "together").mkdir()
-    assert_same_training(run_workers(exact_options, tmp_path / "together", workers=2, update_freq=2, **settings), alone)
+    together = run_workers(commands, exact_options, tmp_path / "together", workers=2, update_freq=2, **settings)
+    assert_same_training(together, alone)

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import torch
 
-from .commands import TIMES, Run, run_command
+from .commands import TIMES, ForkedCommands, Run
 
 
-def test_entry_points_agree(student: Run, recipe: list[str], tmp_path: Path) -> None:
+def test_entry_points_agree(commands: ForkedCommands, student: Run, recipe: list[str], tmp_path: Path) -> None:
     arguments = [*recipe, f"checkpoint.save_dir={tmp_path}"]
-    run = run_command("fairseq-hydra-train", *arguments, save_dir=tmp_path).assert_succeeded()
+    run = commands.run("fairseq-hydra-train", *arguments, save_dir=tmp_path).assert_succeeded()
 
     for tag in ("train_inner", "train", "valid"):
         found, expected = run.scalars(tag), student.scalars(tag)

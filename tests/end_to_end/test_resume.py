@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from .commands import TIMES, ForkingServer, Run, run_command, start_command
+from .commands import TIMES, ForkedCommands, Run, start_command
 from .conftest import BATCHES_AN_EPOCH, STUDENT, UPDATES_AN_EPOCH, Options
 
 
@@ -29,7 +29,9 @@ def assert_ended_alike(resumed: Run, uninterrupted: Run, from_update: int) -> No
             assert expected_values.items() <= found_scalars[name].items(), f"{tag} {name}"
 
 
-def test_run_killed_in_mid_epoch_and_started_again(student: Run, distillation_options: Options, tmp_path: Path) -> None:
+def test_run_killed_in_mid_epoch_and_started_again(
+    commands: ForkedCommands, student: Run, distillation_options: Options, tmp_path: Path
+) -> None:
     arguments = distillation_options(tmp_path, **STUDENT)
     # It is at most the pipe's few updates ahead of what is read, so it is killed within the second epoch.
     doomed = start_command("fairseq-train", *arguments)
@@ -41,27 +43,27 @@ def test_run_killed_in_mid_epoch_and_started_again(student: Run, distillation_op
 
     position = torch.load(tmp_path / "checkpoint_last.pt")["extra_state"]["train_iterator"]
     assert position["epoch"] == 2 and 0 < position["iterations_in_epoch"] < BATCHES_AN_EPOCH
-    resumed = run_command("fairseq-train", *arguments, save_dir=tmp_path).assert_succeeded()
+    resumed = commands.run("fairseq-train", *arguments, save_dir=tmp_path).assert_succeeded()
     first_update = UPDATES_AN_EPOCH + position["iterations_in_epoch"] // 2 + 1
     assert int(resumed.logged("train_inner")[0]["num_updates"]) == first_update
     assert_ended_alike(resumed, student, from_update=1)
 
 
 def test_restored_file_continues_in_another_folder_without_data_workers(
-    forking_server: ForkingServer, student: Run, distillation_options: Options, tmp_path: Path
+    commands: ForkedCommands, student: Run, distillation_options: Options, tmp_path: Path
 ) -> None:
     restore_file = student.save_dir / "checkpoint_1_10.pt"
     arguments = distillation_options(tmp_path, restore_file=restore_file, **STUDENT | {"num_workers": 0})
-    resumed = forking_server.run("fairseq-train", *arguments, save_dir=tmp_path).assert_succeeded()
+    resumed = commands.run("fairseq-train", *arguments, save_dir=tmp_path).assert_succeeded()
     assert_ended_alike(resumed, student, from_update=11)
 
 
 def test_reset_optimizer_starts_anew_from_the_restored_weights(
-    forking_server: ForkingServer, student: Run, distillation_options: Options, tmp_path: Path
+    commands: ForkedCommands, student: Run, distillation_options: Options, tmp_path: Path
 ) -> None:
     restored = {"restore_file": student.save_dir / "checkpoint_last.pt", "reset_optimizer": True}
     arguments = distillation_options(tmp_path, **restored, reset_dataloader=True, lr=0, max_update=3)
-    run = forking_server.run("fairseq-train", *arguments, save_dir=tmp_path).assert_succeeded()
+    run = commands.run("fairseq-train", *arguments, save_dir=tmp_path).assert_succeeded()
     torch.testing.assert_close(run.weights(), student.weights(), rtol=0, atol=0)
     states = run.checkpoint()["last_optimizer_state"]["state"].values()
     assert {int(state["step"]) for state in states} == {3}
@@ -91,25 +93,25 @@ def wait_for_newer_file(folder: Path, pattern: str, since: int) -> None:
 
 
 def test_killed_while_saving_leaves_whole_checkpoints(
-    forking_server: ForkingServer, heavy_options: Options, tmp_path: Path
+    commands: ForkedCommands, heavy_options: Options, tmp_path: Path
 ) -> None:
     """Killed as it writes each kind of file, and at arbitrary moments; started again each time by the same command."""
     moments = ["checkpoint_last.pt.tmp", "checkpoint_best.pt.tmp", "checkpoint_*_*.pt.tmp", 0.0, 0.04]
     updates = 0
     for moment in moments:
-        process_id = forking_server.start("fairseq-train", *heavy_options(), save_dir=tmp_path)
+        doomed = commands.start("fairseq-train", *heavy_options())
         wait_for_newer_file(tmp_path, "checkpoint_last.pt", since=time.time_ns())
         if isinstance(moment, str):
             wait_for_newer_file(tmp_path, moment, since=time.time_ns())
         else:
             time.sleep(moment)
-        os.kill(process_id, signal.SIGKILL)
-        assert forking_server.wait(tmp_path).exit_status == -signal.SIGKILL
+        os.kill(doomed.id, signal.SIGKILL)
+        assert doomed.wait().returncode == -signal.SIGKILL
 
         torch.load(tmp_path / "checkpoint_best.pt")
         reached = torch.load(tmp_path / "checkpoint_last.pt")["optimizer_history"][-1]["num_updates"]
         assert reached > updates
         updates = reached
     arguments = heavy_options(max_update=updates + 2)
-    finished = forking_server.run("fairseq-train", *arguments, save_dir=tmp_path).assert_succeeded()
+    finished = commands.run("fairseq-train", *arguments, save_dir=tmp_path).assert_succeeded()
     assert finished.checkpoint()["optimizer_history"][-1]["num_updates"] == updates + 2

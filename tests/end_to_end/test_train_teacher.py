@@ -6,7 +6,7 @@ import torch
 
 from fairseq_distil.modules import cpu_has_bfloat16
 
-from .commands import ForkingServer, Run
+from .commands import ForkedCommands, Run
 from .conftest import TEACHER, Options
 
 
@@ -22,19 +22,19 @@ def test_under_this_projects_task(teacher: Run) -> None:
 
 
 def test_under_fairseqs_masked_lm_task(
-    forking_server: ForkingServer, options: Options, teacher: Run, tmp_path: Path
+    commands: ForkedCommands, options: Options, teacher: Run, tmp_path: Path
 ) -> None:
     arguments = options(tmp_path, **TEACHER | {"task": "masked_lm"})
-    run = forking_server.run("fairseq-train", *arguments, save_dir=tmp_path).assert_succeeded()
+    run = commands.run("fairseq-train", *arguments, save_dir=tmp_path).assert_succeeded()
     assert_loss_falls(run)
     assert run.weights().keys() == teacher.weights().keys()
 
 
 def test_bfloat16_keeps_weights_in_float32(
-    forking_server: ForkingServer, options: Options, teacher: Run, tmp_path: Path
+    commands: ForkedCommands, options: Options, teacher: Run, tmp_path: Path
 ) -> None:
     arguments = options(tmp_path, **TEACHER | {"autocast_dtype": "bfloat16"})
-    run = forking_server.run("fairseq-train", *arguments, save_dir=tmp_path).assert_succeeded()
+    run = commands.run("fairseq-train", *arguments, save_dir=tmp_path).assert_succeeded()
     assert_loss_falls(run)
     assert {tensor.dtype for tensor in run.weights().values()} == {torch.float32}
     float32_loss, bfloat16_loss = (r.scalars("valid")["loss"][TEACHER["max_update"]] for r in (teacher, run))

@@ -1,8 +1,7 @@
 """The quickstart's own text."""
 
 import runpy
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -74,10 +73,10 @@ def test_source_files_leave_tests_out() -> None:
     assert not [file for file in files if "tests" in file.parts or "_vendor" in file.parts]
 
 
-def test_collected_text(tmp_path: Path) -> None:
+def test_collected_text(run_script: Callable, tmp_path: Path) -> None:
     output = tmp_path / "text.txt"
-    command = [sys.executable, str(COLLECT), "--most-words", "700", "--output", str(output)]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    result = run_script(COLLECT, "--most-words", "700", "--output", output)
+    assert result.returncode == 0, result.stderr
     text = output.read_text(encoding="utf-8")
     assert result.stdout == f"{len(text.split()):,} words in {output}\n"
     assert 700 <= len(text.split()) < 20_000
@@ -90,10 +89,10 @@ def test_collected_text(tmp_path: Path) -> None:
     assert all(list(paragraphs(line)) == [line] for line in lines)
 
 
-def test_existing_output_is_refused(tmp_path: Path) -> None:
+def test_existing_output_is_refused(run_script: Callable, tmp_path: Path) -> None:
     output = tmp_path / "text.txt"
     output.write_text("mine")
-    result = subprocess.run([sys.executable, str(COLLECT), "--output", str(output)], capture_output=True, text=True)
+    result = run_script(COLLECT, "--output", output)
     assert result.returncode == 2
     assert result.stderr == f"error: {output} exists already; remove it or choose another --output\n"
     assert output.read_text() == "mine"

@@ -1,7 +1,7 @@
 import ctypes
 import resource
-import subprocess
-import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -19,15 +19,14 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 """
 
 
-def page_faults(how: str) -> int:
-    return int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True).stdout)
-
-
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
-def test_released_memory_is_used_again() -> None:
+def test_released_memory_is_used_again(run_script: Callable, tmp_path: Path) -> None:
+    script = tmp_path / "faults.py"
+    script.write_text(FAULTS)
+    keep, release = (int(run_script(script, how).stdout) for how in ("keep", "release"))
     pages = 64 * 2**20 // resource.getpagesize()
     # All but the first of the twelve tensors come without page faults; the padding of the heap may touch some.
-    assert page_faults("keep") < page_faults("release") - 6 * pages
+    assert keep < release - 6 * pages
 
 
 def test_another_c_library(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,7 @@
 
 import json
 import shlex
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,9 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark_inference.py"
 TINY = shlex.split("--rounds 3 --seconds 1 --dtype float32 --batch 1 --batch 2 --device cpu")
 
 
-def run_script(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True)
-
-
-def test_random_weights() -> None:
+def test_random_weights(run_script: Callable) -> None:
     sizes = shlex.split("--layers 2 --width 8 --heads 2 --vocab 30 --length 6 --length 600 --markdown")
-    result = run_script(*TINY, *sizes)
+    result = run_script(SCRIPT, *TINY, *sizes)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     records = [json.loads(line) for line in lines[:6]]
@@ -47,8 +42,8 @@ def test_checkpoints(teacher_path: str, capsys: pytest.CaptureFixture[str]) -> N
     assert (claim["model"], claim["than"], claim["measured"], claim["met"]) == ("two", "one", 0, False)
 
 
-def test_mistakes_are_one_line_and_status_2(tmp_path: Path) -> None:
-    result = run_script("--model", f"one={tmp_path}/absent.pt")
+def test_mistakes_are_one_line_and_status_2(run_script: Callable, tmp_path: Path) -> None:
+    result = run_script(SCRIPT, "--model", f"one={tmp_path}/absent.pt")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == f"error: {tmp_path}/absent.pt: no such file or directory\n"
 

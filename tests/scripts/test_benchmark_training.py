@@ -2,8 +2,8 @@
 
 import json
 import shlex
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,14 +16,10 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark_training.py"
 TINY = shlex.split("--layers 2 --width 8 --heads 2 --vocab 20 --batch 2 --length 8 --steps 1 --device cpu")
 
 
-def run_script(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True)
-
-
-def test_turns_with_a_peer() -> None:
+def test_turns_with_a_peer(run_script: Callable) -> None:
     peer = {"peer": "a loop", "seconds_per_step": 1e6, "peak_mib": 1e6, "batch": 2, "length": 8, "bf16": False}
     command = shlex.join([sys.executable, "-c", f"print({json.dumps(peer)!r})"])
-    result = run_script(*TINY, "--peer", command, "--pairs", "1")
+    result = run_script(SCRIPT, *TINY, "--peer", command, "--pairs", "1")
     assert result.returncode == 0, result.stderr
     ours, other, ratios = map(json.loads, result.stdout.splitlines())
     assert (ours["layers"], ours["batch"], ours["computed_in"], ours["loop"]) == (2, 2, "float32", "step")
@@ -53,9 +49,9 @@ def test_profile(capfd: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_sweep(tmp_path: Path) -> None:
+def test_sweep(run_script: Callable, tmp_path: Path) -> None:
     plot = tmp_path / "cost.png"
-    result = run_script(*TINY, "--sweep", "batch=1", "--sweep", "length=6", "--plot", str(plot))
+    result = run_script(SCRIPT, *TINY, "--sweep", "batch=1", "--sweep", "length=6", "--plot", str(plot))
     assert result.returncode == 0, result.stderr
     records = [json.loads(line) for line in result.stdout.splitlines()]
     assert [(r["sweep"], r["batch"], r["length"]) for r in records] == [
@@ -69,16 +65,16 @@ def test_sweep(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # processes that import fairseq, one after the other, on a busy machine
 @pytest.mark.parametrize("options", ["--against fairseq-train", "--objective masked_lm --against roberta"])
-def test_against_fairseqs_own(options: str) -> None:
-    result = run_script(*TINY, *options.split(), "--pairs", "1")
+def test_against_fairseqs_own(run_script: Callable, options: str) -> None:
+    result = run_script(SCRIPT, *TINY, *options.split(), "--pairs", "1")
     assert result.returncode == 0, result.stderr
     ours, other, _ = map(json.loads, result.stdout.splitlines())
     assert (ours["loop"], ours["encoder"]) == ("step", "distil_encoder")
     assert options.split()[-1] in (other["loop"], other["encoder"])
 
 
-def test_mistakes_are_one_line_and_status_2() -> None:
-    result = run_script(*TINY, "--peer", "absent-command --bf16")
+def test_mistakes_are_one_line_and_status_2(run_script: Callable) -> None:
+    result = run_script(SCRIPT, *TINY, "--peer", "absent-command --bf16")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith("error: absent-command --bf16: ") and result.stderr.count("\n") == 1
 

@@ -2,22 +2,13 @@
 
 import argparse
 import json
-import os
 import runpy
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "evaluate.py"
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1]), "OMP_NUM_THREADS": "1"}
-
-
-def run_script(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
 
 
 @pytest.fixture
@@ -26,11 +17,13 @@ def student_path(setup_run: Callable, tmp_path: Path) -> Path:
     return Path(run.save_checkpoint(tmp_path / "student.pt"))
 
 
-def test_tables_and_files(teacher_path: str, student_path: Path, data_with_tokenizer: Path, tmp_path: Path) -> None:
+def test_tables_and_files(
+    run_script: Callable, teacher_path: str, student_path: Path, data_with_tokenizer: Path, tmp_path: Path
+) -> None:
     models = ["--model", f"teacher={teacher_path}", "--model", f"student={student_path}"]
     report = tmp_path / "report"
     options = ["--data", data_with_tokenizer, "--output", report, "--batch-size", "5", "--sentence", "word1 <mask>"]
-    result = run_script(*models, *options)
+    result = run_script(SCRIPT, *models, *options)
     assert result.returncode == 0, result.stderr
     teacher, student = json.loads((report / "report.json").read_text())
     assert (teacher["name"], teacher["layers"], student["name"], student["layers"]) == ("teacher", 3, "student", 1)
@@ -41,13 +34,15 @@ def test_tables_and_files(teacher_path: str, student_path: Path, data_with_token
     assert bars and all(line.startswith("masked LM on valid: ") for line in bars), result.stderr
 
 
-def test_mistakes_are_one_line_and_status_2(teacher_path: str, data_with_tokenizer: Path, tmp_path: Path) -> None:
-    result = run_script("--model", f"teacher={tmp_path}/absent.pt", "--data", data_with_tokenizer)
+def test_mistakes_are_one_line_and_status_2(
+    run_script: Callable, teacher_path: str, data_with_tokenizer: Path, tmp_path: Path
+) -> None:
+    result = run_script(SCRIPT, "--model", f"teacher={tmp_path}/absent.pt", "--data", data_with_tokenizer)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == f"error: {tmp_path}/absent.pt: no such checkpoint\n"
 
     same_names = ["--model", f"one={teacher_path}", "--model", f"one={teacher_path}"]
-    result = run_script(*same_names, "--data", data_with_tokenizer)
+    result = run_script(SCRIPT, *same_names, "--data", data_with_tokenizer)
     assert (result.returncode, result.stderr) == (2, "error: --model names must differ, found one, one\n")
 
 

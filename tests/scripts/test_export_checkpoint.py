@@ -1,25 +1,26 @@
 """From a checkpoint of fairseq's trainer to a directory of transformers or ONNX Runtime, as users run it."""
 
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from transformers import AutoModelForMaskedLM
 
-ROOT = Path(__file__).parents[2]
+SCRIPT = Path(__file__).parents[2] / "scripts" / "export_checkpoint.py"
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "scripts" / "export_checkpoint.py"), *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, capture_output=True, text=True, env=environment)
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_transformers(teacher_path: str, data_with_tokenizer: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def run(run_script: Run) -> Run:
+    return partial(run_script, SCRIPT)
+
+
+def test_transformers(run: Run, teacher_path: str, data_with_tokenizer: Path, tmp_path: Path) -> None:
     (tmp_path / "report.md").write_text("perplexity 7")
     output = tmp_path / "exported"
 
@@ -36,7 +37,7 @@ def test_transformers(teacher_path: str, data_with_tokenizer: Path, tmp_path: Pa
     assert "| criterion | masked_lm |" in card and card.endswith("## Metrics\n\nperplexity 7\n")
 
 
-def test_onnx(teacher_path: str, data_with_tokenizer: Path, tmp_path: Path) -> None:
+def test_onnx(run: Run, teacher_path: str, data_with_tokenizer: Path, tmp_path: Path) -> None:
     output, options = tmp_path / "exported", ("--format", "onnx", "--quantize", "int8", "--head", "encoder")
     completed = run(teacher_path, "--data", data_with_tokenizer, "--output", output, *options)
     assert completed.returncode == 0, completed.stderr
@@ -57,20 +58,20 @@ def test_onnx(teacher_path: str, data_with_tokenizer: Path, tmp_path: Path) -> N
         ),
     ],
 )
-def test_a_mistake_is_one_line(tmp_path: Path, options: list[str], message: str) -> None:
+def test_a_mistake_is_one_line(run: Run, tmp_path: Path, options: list[str], message: str) -> None:
     completed = run(tmp_path / "absent.pt", "--data", tmp_path, "--output", tmp_path / "out", *options)
     assert completed.returncode == 2
     assert completed.stderr == f"error: {message.format(checkpoint=tmp_path / 'absent.pt')}\n"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_existing_output_is_found_before_any_work(tmp_path: Path) -> None:
+def test_an_existing_output_is_found_before_any_work(run: Run, tmp_path: Path) -> None:
     completed = run(tmp_path / "absent.pt", "--data", tmp_path, "--output", tmp_path)
     assert completed.stderr == f"error: {tmp_path}: exists already; remove it, or choose another output\n"
 
 
 def test_a_tokeniser_that_cannot_be_exported(
-    teacher_path: str, write_data: Callable, character_model: Path, tmp_path: Path
+    run: Run, teacher_path: str, write_data: Callable, character_model: Path, tmp_path: Path
 ) -> None:
     data = Path(write_data(tmp_path / "data", {}))
     (data / "fairseq_distil_tokenizer.json").write_text('{"kind": "sentencepiece"}')

@@ -1,8 +1,5 @@
 """The script as its users meet it, and its output in fairseq's own loader."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,17 +8,11 @@ from transformers import BertConfig, BertForMaskedLM
 
 from fairseq_distil.models import DistilEncoderModel
 
-ROOT = Path(__file__).parents[2]
+SCRIPT = Path(__file__).parents[2] / "scripts" / "import_checkpoint.py"
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "word2", "word0", "word1"]
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "scripts" / "import_checkpoint.py"), *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, capture_output=True, text=True, env=environment)
-
-
-def test_import(write_data: Callable, tmp_path: Path) -> None:
+def test_import(run_script: Callable, write_data: Callable, tmp_path: Path) -> None:
     config = BertConfig(
         vocab_size=8,
         num_hidden_layers=1,
@@ -37,7 +28,7 @@ def test_import(write_data: Callable, tmp_path: Path) -> None:
     (tmp_path / "data" / "vocab.txt").write_text("\n".join(PIECES))
     output = tmp_path / "new" / "teacher.pt"
 
-    completed = run(tmp_path / "bert", "--output", output, "--data", data)
+    completed = run_script(SCRIPT, tmp_path / "bert", "--output", output, "--data", data)
 
     assert completed.returncode == 0, completed.stderr
     assert completed.stdout == f"{output}: 1 layers of width 12, 8 symbols, 1,720 parameters\n"
@@ -47,15 +38,15 @@ def test_import(write_data: Callable, tmp_path: Path) -> None:
     words = torch.load(output)["model"]["encoder.embeddings.word_embeddings.weight"]
     assert torch.equal(loaded.model.encoder.embeddings.word_embeddings.weight, words)
 
-    again = run(tmp_path / "bert", "--output", output, "--data", data)
+    again = run_script(SCRIPT, tmp_path / "bert", "--output", output, "--data", data)
     assert (again.returncode, again.stderr) == (
         2,
         f"error: {output}: exists already; remove it, or choose another output\n",
     )
 
 
-def test_a_mistake_is_one_line(tmp_path: Path) -> None:
-    completed = run(tmp_path, "--output", tmp_path / "teacher.pt")
+def test_a_mistake_is_one_line(run_script: Callable, tmp_path: Path) -> None:
+    completed = run_script(SCRIPT, tmp_path, "--output", tmp_path / "teacher.pt")
     assert completed.returncode == 2
     assert completed.stderr.startswith(f"error: {tmp_path / 'config.json'}: no such file; ")
     assert completed.stderr.count("\n") == 1

@@ -1,8 +1,6 @@
 """Curves from real event files."""
 
 import runpy
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,26 +87,22 @@ def test_runs_without_curves(write_run: Callable, tmp_path: Path) -> None:
     assert not (tmp_path / "curves.png").exists()
 
 
-def run_script(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True)
-
-
-def test_as_a_command(write_run: Callable, tmp_path: Path) -> None:
+def test_as_a_command(run_script: Callable, write_run: Callable, tmp_path: Path) -> None:
     folder = write_run("student", {"mlm_accuracy": [0.1, 0.2]})
-    result = run_script("--run", f"student={folder}", "--output", str(tmp_path / "curves.png"))
+    result = run_script(SCRIPT, "--run", f"student={folder}", "--output", str(tmp_path / "curves.png"))
     assert result.returncode == 0, result.stderr
     assert size(tmp_path / "curves.png") == (PANEL_WIDTH, HEIGHT)
 
 
-def test_mistakes_are_one_line_and_status_2(tmp_path: Path) -> None:
+def test_mistakes_are_one_line_and_status_2(run_script: Callable, tmp_path: Path) -> None:
     output = ["--output", str(tmp_path / "curves.png")]
-    result = run_script("--run", f"student={tmp_path}", *output)
+    result = run_script(SCRIPT, "--run", f"student={tmp_path}", *output)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == f"error: no curves in {tmp_path}; expected folders of --tensorboard-logdir\n"
 
-    result = run_script("--run", f"one={tmp_path}", "--run", f"one={tmp_path}", *output)
+    result = run_script(SCRIPT, "--run", f"one={tmp_path}", "--run", f"one={tmp_path}", *output)
     assert (result.returncode, result.stderr) == (2, "error: --run names must differ, found one, one\n")
 
-    result = run_script("--run", "student", *output)
+    result = run_script(SCRIPT, "--run", "student", *output)
     assert result.returncode == 2
     assert result.stderr.splitlines()[-1].endswith("error: argument --run: 'student' is not NAME=FOLDER")

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,7 +35,7 @@ def run_at_work(vocabulary: Path, tmp_path: Path) -> Iterator[subprocess.Popen]:
     corpus = tmp_path / "long.txt"
     corpus.write_text(("the quick brown fox " * 50 + "\n\n") * 4000)
     process = subprocess.Popen(
-        command(["--input", *[str(corpus)] * 30, "--workers", "2"], vocabulary, tmp_path / "out"),
+        [sys.executable, *command(["--input", *[str(corpus)] * 30, "--workers", "2"], vocabulary, tmp_path / "out")],
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -53,7 +53,7 @@ def run_at_work(vocabulary: Path, tmp_path: Path) -> Iterator[subprocess.Popen]:
 
 def command(arguments: list[str], vocabulary: Path, output: Path) -> list[str]:
     tokenizer = ["--tokenizer", "wordpiece", "--vocab", str(vocabulary)]
-    return [sys.executable, str(SCRIPT), *arguments, *tokenizer, "--output", str(output)]
+    return [str(SCRIPT), *arguments, *tokenizer, "--output", str(output)]
 
 
 def wait_for_first_data(directory: Path, process: subprocess.Popen) -> None:
@@ -64,25 +64,21 @@ def wait_for_first_data(directory: Path, process: subprocess.Popen) -> None:
         time.sleep(0.01)
 
 
-def test_runs_from_any_directory(corpus: Path, vocabulary: Path, tmp_path: Path) -> None:
+def test_runs_from_any_directory(run_script: Callable, corpus: Path, vocabulary: Path, tmp_path: Path) -> None:
     arguments = ["--input", "corpus.txt", "--workers", "2"]
-    result = subprocess.run(
-        command(arguments, vocabulary, Path("data-bin", "out")), cwd=tmp_path, env=ENVIRONMENT, capture_output=True
-    )
-    assert (result.returncode, result.stderr) == (0, b"checking the text\n")
-    assert result.stdout.startswith(b"data-bin/out: 9 symbols with <mask> | train 1 documents 1 lines ")
+    result = run_script(*command(arguments, vocabulary, Path("data-bin", "out")), folder=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "checking the text\n")
+    assert result.stdout.startswith("data-bin/out: 9 symbols with <mask> | train 1 documents 1 lines ")
     assert {path.name for path in (tmp_path / "data-bin" / "out").iterdir()} == {
         *("train.bin", "train.idx", "valid.bin", "valid.idx", "dict.txt", "vocab.txt"),
         "fairseq_distil_tokenizer.json",
     }
 
 
-def test_a_mistake_is_one_line_and_status_2(vocabulary: Path, tmp_path: Path) -> None:
-    result = subprocess.run(
-        command(["--input", "gone.txt"], vocabulary, tmp_path / "out"), env=ENVIRONMENT, capture_output=True
-    )
+def test_a_mistake_is_one_line_and_status_2(run_script: Callable, vocabulary: Path, tmp_path: Path) -> None:
+    result = run_script(*command(["--input", "gone.txt"], vocabulary, tmp_path / "out"))
     assert result.returncode == 2
-    assert result.stderr == b"error: gone.txt: not found; give a text file, plain, .gz or .xz\n"
+    assert result.stderr == "error: gone.txt: not found; give a text file, plain, .gz or .xz\n"
 
 
 @pytest.mark.parametrize(
@@ -101,7 +97,7 @@ def test_a_stopped_run_leaves_nothing(
 
 
 def test_after_kill_9_nothing_looks_finished_and_a_later_run_succeeds(
-    run_at_work: subprocess.Popen, corpus: Path, vocabulary: Path, tmp_path: Path
+    run_script: Callable, run_at_work: subprocess.Popen, corpus: Path, vocabulary: Path, tmp_path: Path
 ) -> None:
     run_at_work.kill()
     run_at_work.communicate(timeout=TIMEOUT)
@@ -109,6 +105,6 @@ def test_after_kill_9_nothing_looks_finished_and_a_later_run_succeeds(
     assert len(leftover) == 1 and leftover[0].startswith(".out.partial-")
 
     arguments = command(["--input", str(corpus)], vocabulary, tmp_path / "out")
-    assert subprocess.run(arguments, env=ENVIRONMENT, capture_output=True).returncode == 0
+    assert run_script(*arguments).returncode == 0
     assert (tmp_path / "out" / "dict.txt").is_file()
     assert [path.name for path in tmp_path.glob(".out*")] == leftover
