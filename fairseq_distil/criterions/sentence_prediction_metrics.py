@@ -77,7 +77,7 @@ class SentencePredictionMetricsCriterion(SentencePredictionCriterion):
         if not self.regression_target:
             logged["ncorrect"] = predictions.eq(targets).sum()
         if not model.training:
-            logged["predictions"], logged["targets"] = predictions.float().cpu(), targets.float().cpu()
+            logged["predictions"], logged["targets"] = predictions.double().cpu(), targets.double().cpu()
             logged.update({report: True for report in REPORTS if getattr(self, report)})
         return logged
 

@@ -95,7 +95,7 @@ def test_text_in_another_encoding(prepare: Callable, write: Callable, tmp_path: 
         ("", GOOD, "train.tsv: empty; expected a header and rows"),
         ("text label\n", GOOD, "train.tsv: 1 columns; expected a text, perhaps a second text, and a label, with tabs"),
         ("a\tb\tc\td\n", GOOD, "train.tsv: 4 columns; expected a text"),
-        ("a\tb\tlabel\n", GOOD, "train.tsv: expected at least two classes, each named once, found none"),
+        ("text\tlabel\n", GOOD, "train.tsv: expected at least two classes, each named once, found none"),
         ("a\tb\tlabel\nx\ty\t0\nx\ty\t1\n", GOOD, "valid.tsv: 2 columns, but the training file has 3"),
         ("a\ta\tlabel\n", GOOD, "train.tsv: columns a, a, label; give each another name"),
         ("text\tlabel\nthe fox\tyes\n", GOOD, "train.tsv: expected at least two classes, each named once, found yes"),
