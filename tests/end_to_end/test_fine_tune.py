@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from fairseq_distil.checkpoints.export_checkpoint import ExportOptions, export_checkpoint
 from fairseq_distil.checkpoints.exportable import load_exportable
 
-from .commands import ForkingServer, Run
+from .commands import ForkedCommands, Run
 
 CLASSES = ("no", "yes")
 RECIPES = Path(__file__).parents[2] / "examples" / "glue" / "config"
@@ -29,7 +29,7 @@ def encoder(setup_run: Callable, data_with_tokenizer: Path, tmp_path_factory: py
 
 @pytest.fixture(scope="module")
 def fine_tune(
-    forking_server: ForkingServer,
+    commands: ForkedCommands,
     encoder: str,
     sentence_data: Callable,
     tmp_path_factory: pytest.TempPathFactory,
@@ -64,7 +64,7 @@ def fine_tune(
         for name, value in (options | changed).items():
             if value is not False:
                 arguments += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
-        return forking_server.run("fairseq-train", *arguments, save_dir=save_dir).assert_succeeded()
+        return commands.run("fairseq-train", *arguments, save_dir=save_dir).assert_succeeded()
 
     return run
 
@@ -127,7 +127,7 @@ def test_regression_with_fairseqs_own_criterion(fine_tune: Callable[..., Run]) -
 
 def test_regression_is_distilled_by_the_recipe(
     fine_tune: Callable[..., Run],
-    forking_server: ForkingServer,
+    commands: ForkedCommands,
     encoder: str,
     sentence_data: Callable,
     tmp_path: Path,
@@ -139,7 +139,7 @@ def test_regression_is_distilled_by_the_recipe(
     arguments += ["criterion._name=sentence_prediction_distillation", "+criterion.teacher_weight=1"]
     arguments += ["optimization.lr=[0.01]", "optimization.max_update=20", "lr_scheduler.warmup_updates=1"]
     arguments += ["common.log_format=json", "dataset.num_workers=0", "dataset.batch_size=16"]
-    run = forking_server.run("fairseq-hydra-train", *arguments, save_dir=tmp_path).assert_succeeded()
+    run = commands.run("fairseq-hydra-train", *arguments, save_dir=tmp_path).assert_succeeded()
     first, *_, last = run.logged("valid")
     assert float(last["valid_soft_target_loss"]) < float(first["valid_soft_target_loss"])
     assert {"valid_pearson", "valid_spearman", "valid_pearson_and_spearman", "valid_task_loss"} <= last.keys()
