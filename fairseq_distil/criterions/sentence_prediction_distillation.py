@@ -8,6 +8,7 @@ from fairseq.criterions import register_criterion
 from fairseq.criterions.sentence_prediction import SentencePredictionConfig
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask
+from omegaconf import DictConfig
 from torch import Tensor
 
 from fairseq_distil.errors import UserError
@@ -81,8 +82,10 @@ def _require_valid(cfg: SentencePredictionDistillationConfig) -> None:
         raise UserError(
             f"criterion.soft_target_temperature is {cfg.soft_target_temperature}, but must be positive and finite"
         )
-    run_cfg = cfg._get_parent()
-    if run_cfg is not None and "teacher" not in (run_cfg.get("model") or {"teacher"}):
+    # Of the whole run, where it is known: found in the first batch, the mistake would leave a crash.pt behind.
+    run_cfg = cfg._get_parent() if isinstance(cfg, DictConfig) else None
+    model_cfg = None if run_cfg is None else run_cfg.get("model")
+    if model_cfg is not None and "teacher" not in model_cfg:
         raise UserError(
             "criterion sentence_prediction_distillation needs a teacher; train a teacher_student with --teacher "
             "(model.teacher): the checkpoint of a model that was fine-tuned on the same task"

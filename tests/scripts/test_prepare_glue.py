@@ -17,8 +17,8 @@ def test_a_task_and_a_mistake(
     refused = run_script(SCRIPT, *options)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr == (
-        f"error: {tmp_path}/train.tsv, line 3: the text in column 'sentence' is empty; mend the row, or leave such rows "
-        "out: --skip-bad-rows\n"
+        f"error: {tmp_path}/train.tsv, line 3: the text in column 'sentence' is empty; mend the row, or leave such "
+        "rows out: --skip-bad-rows\n"
     )
 
     completed = run_script(SCRIPT, *options, "--skip-bad-rows")
