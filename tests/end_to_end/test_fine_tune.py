@@ -138,9 +138,10 @@ def test_regression_is_distilled_by_the_recipe(
     arguments += ["model._name=teacher_student", f"+model.teacher={teacher.save_dir}/checkpoint_last.pt"]
     arguments += ["criterion._name=sentence_prediction_distillation", "+criterion.teacher_weight=1"]
     arguments += ["optimization.lr=[0.01]", "optimization.max_update=20", "lr_scheduler.warmup_updates=1"]
-    arguments += ["common.log_format=json", "dataset.num_workers=0", "dataset.batch_size=16"]
+    arguments += [f"common.tensorboard_logdir={tmp_path}", "dataset.num_workers=0", "dataset.batch_size=16"]
     run = commands.run("fairseq-hydra-train", *arguments, save_dir=tmp_path).assert_succeeded()
-    first, *_, last = run.logged("valid")
-    assert float(last["valid_soft_target_loss"]) < float(first["valid_soft_target_loss"])
-    assert {"valid_pearson", "valid_spearman", "valid_pearson_and_spearman", "valid_task_loss"} <= last.keys()
+    scalars = run.scalars("valid")
+    assert {"pearson", "spearman", "pearson_and_spearman", "task_loss", "soft_target_loss"} <= scalars.keys()
+    first, *_, last = scalars["soft_target_loss"].values()
+    assert last < first
     assert run.checkpoint("checkpoint_best.pt")["task_state"]["classification"] == {"problem_type": "regression"}
