@@ -22,6 +22,8 @@ setup(
         "onnx>=1.23",
         "onnxruntime>=1.32",
         "safetensors>=0.8",
+        "scikit-learn>=1.5",
+        "scipy>=1.13",
         "sentencepiece>=0.2",
         "tensorboard>=2.20",
         "tokenizers>=0.23",

@@ -1,5 +1,7 @@
 """Tiny binarised data, runs set up from a configuration as fairseq-hydra-train does, and scripts as processes."""
 
+import functools
+import random
 import shutil
 import subprocess
 import tarfile
@@ -24,6 +26,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 import fairseq_distil  # noqa: F401  registers the parts
+from fairseq_distil.data.labelled.labels import ClassLabels, NumberLabels
+from fairseq_distil.data.labelled.prepare import prepare_labelled
+from fairseq_distil.data.labelled.table import Table
 from fairseq_distil.data.tokenizers import WordPieceTokenizer
 
 from .forked_processes import ForkingServer
@@ -130,6 +135,36 @@ def data_with_tokenizer(data: str, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
+def sentence_data(data_with_tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict]:
+    """Prepares pairs of texts; returns the settings of fairseq's task for them.
+
+    The first word of a pair tells its class; where there are no classes, its number is half of its words'.
+    """
+
+    @functools.cache
+    def make(*classes: str) -> dict:
+        generator = random.Random(4)
+        directory = tmp_path_factory.mktemp("sentences")
+        labels = ClassLabels(classes) if classes else NumberLabels()
+        tables = {}
+        for split, rows in (("train", 64), ("valid", 23)):
+            lines = ["one\ttwo\tlabel"]
+            for _ in range(rows):
+                label = generator.randrange(len(classes) or 2)
+                words = [f"word{generator.randrange(20)}" for _ in range(generator.randint(1, 5))]
+                text = " ".join([f"word{30 + label}", *words])
+                lines.append(f"{text}\tword9 word8\t{classes[label] if classes else len(words) / 2}")
+            path = directory / f"{split}.tsv"
+            path.write_text("\n".join(lines) + "\n")
+            tables[split] = Table(path, ("one", "two"), "label")
+        prepare_labelled(tables, labels, data_with_tokenizer, directory / "data", max_tokens=19)
+        task = {"_name": "sentence_prediction", "data": str(directory / "data")}
+        return task | {"num_classes": labels.outputs, "init_token": 0}
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def compose_recipe() -> Callable[..., DictConfig]:
     """Composes a recipe as fairseq-hydra-train does, with overrides; refuses what it does not know."""
 
@@ -150,7 +185,8 @@ def setup_run(data: str) -> Callable[..., Run]:
 
     def setup(model: dict, criterion: dict = MASKED_LM, **task: Any) -> Run:
         torch.manual_seed(1)
-        task = {"_name": "distil_masked_lm", "data": data, "tokens_per_sample": 17} | task
+        if "_name" not in task:
+            task = {"_name": "distil_masked_lm", "data": data, "tokens_per_sample": 17} | task
         settings = {"task": task, "model": model, "criterion": criterion, "common": {"cpu": True}, **OPTIMIZATION}
         cfg = OmegaConf.merge(OmegaConf.structured(FairseqConfig), settings)
         add_defaults(cfg)

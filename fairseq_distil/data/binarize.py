@@ -22,6 +22,25 @@ class EncodedLines(NamedTuple):
     sizes: np.ndarray
 
 
+class DictionaryIds:
+    """Turns a tokeniser's own ids into those of a dictionary, each item closed by ``</s>``."""
+
+    def __init__(self, tokenizer: Tokenizer, dictionary: Dictionary) -> None:
+        self.dtype = best_fitting_int_dtype(len(dictionary))
+        # One id more than the tokeniser has stands for the </s> that closes an item.
+        self._closing_id = len(tokenizer.symbol_of_id)
+        ids = [dictionary.index(symbol) for symbol in tokenizer.symbol_of_id]
+        self._dictionary_id_of_id = np.array([*ids, dictionary.eos()], dtype=self.dtype)
+
+    def __call__(self, items: list[list[int]]) -> EncodedLines:
+        """The items' ids, to which the closing one is appended in place."""
+        for ids in items:
+            ids.append(self._closing_id)
+        sizes = np.fromiter(map(len, items), dtype=np.int32, count=len(items))
+        own_ids = np.fromiter(chain.from_iterable(items), dtype=np.int64, count=int(sizes.sum()))
+        return EncodedLines(self._dictionary_id_of_id[own_ids], sizes)
+
+
 class LineEncoder:
     """Turns lines into dictionary ids, each line closed by ``</s>``.
 
@@ -30,20 +49,13 @@ class LineEncoder:
     """
 
     def __init__(self, tokenizer: Tokenizer, dictionary: Dictionary) -> None:
-        self.dtype = best_fitting_int_dtype(len(dictionary))
         self._tokenizer = tokenizer
-        # One id more than the tokeniser has stands for the </s> that closes a line.
-        self._closing_id = len(tokenizer.symbol_of_id)
-        ids = [dictionary.index(symbol) for symbol in tokenizer.symbol_of_id]
-        self._dictionary_id_of_id = np.array([*ids, dictionary.eos()], dtype=self.dtype)
+        self._dictionary_ids = DictionaryIds(tokenizer, dictionary)
+        self.dtype = self._dictionary_ids.dtype
 
     def __call__(self, lines: list[str]) -> EncodedLines:
-        encoded = [ids for ids, line in zip(self._tokenizer.encode_ids(lines), lines, strict=True) if ids or not line]
-        for ids in encoded:
-            ids.append(self._closing_id)
-        sizes = np.fromiter(map(len, encoded), dtype=np.int32, count=len(encoded))
-        own_ids = np.fromiter(chain.from_iterable(encoded), dtype=np.int64, count=int(sizes.sum()))
-        return EncodedLines(self._dictionary_id_of_id[own_ids], sizes)
+        encoded = zip(self._tokenizer.encode_ids(lines), lines, strict=True)
+        return self._dictionary_ids([ids for ids, line in encoded if ids or not line])
 
 
 class SplitStatistics:

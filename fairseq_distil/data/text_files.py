@@ -17,7 +17,12 @@ Report = Callable[[int], None]
 
 
 def read_lines(path: Path, report: Report | None = None) -> Iterator[str]:
-    """The lines of a text file (``.gz`` and ``.xz`` are decompressed), without white space at their ends.
+    """The lines of a text file, without white space at their ends; see :func:`read_whole_lines`."""
+    return map(str.strip, read_whole_lines(path, report))
+
+
+def read_whole_lines(path: Path, report: Report | None = None) -> Iterator[str]:
+    """The lines of a text file (``.gz`` and ``.xz`` are decompressed), without the characters that end them.
 
     Args:
         path: the file
@@ -83,4 +88,4 @@ def _decode(line: bytes, path: Path, number: int) -> str:
             f"{path}, line {number}: byte 0x{byte:02x} at column {error.start + 1} is not valid UTF-8; "
             "convert the file to UTF-8"
         ) from None
-    return (text.removeprefix(BYTE_ORDER_MARK) if number == 1 else text).strip()
+    return (text.removeprefix(BYTE_ORDER_MARK) if number == 1 else text).rstrip("\r\n")

@@ -6,6 +6,7 @@ Every loss is a sum over rows (tokens); the criterion divides.
 from .cosine import cosine_distance
 from .populations import TokenPositions
 from .soft_target import soft_target_loss
+from .squared_difference import squared_difference
 from .vocabulary import VocabularyLoss, VocabularyProjection, reference_vocabulary_loss, vocabulary_loss
 from .vocabulary_tile import TermScales
 
@@ -17,5 +18,6 @@ __all__ = [
     "cosine_distance",
     "reference_vocabulary_loss",
     "soft_target_loss",
+    "squared_difference",
     "vocabulary_loss",
 ]

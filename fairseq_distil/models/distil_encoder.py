@@ -20,6 +20,7 @@ from fairseq_distil.modules import (
     initialize_bert_parameters,
 )
 
+from .data_memory import remember_data
 from .distil_encoder_config import DistilEncoderConfig, encoder_config, encoder_sizes, remember_in_checkpoints
 from .pretrained_encoder import has_masked_lm_head, read_pretrained, restore, start_from
 
@@ -66,6 +67,7 @@ class DistilEncoderModel(BaseFairseqModel):
         if cfg.fit_mlm_head:
             model.freeze_encoder()
         model.finish(cfg)
+        remember_data(task)
         return model
 
     @classmethod

@@ -111,3 +111,6 @@ def remember_in_checkpoints(cfg: DistilEncoderConfig, settings: Dict[str, Any]) 
     if run_cfg is not None and isinstance(run_cfg.get("model"), DictConfig):
         with open_dict(run_cfg.model):
             run_cfg.model.update(settings)
+        if isinstance(run_cfg.get("task"), DictConfig) and "max_positions" in run_cfg.task:
+            # fairseq's task for sentences makes it the model's whenever it builds one.
+            run_cfg.task.max_positions = settings["max_positions"]

@@ -26,6 +26,8 @@ def has_masked_lm_head(weights: Dict[str, Tensor]) -> bool:
 def read_pretrained(cfg: DistilEncoderConfig, dictionary: Dictionary, data: str) -> StoredEncoder:
     """Read ``cfg.pretrained``; its sizes are the model's, with ``cfg``'s dropout and possibly fewer positions.
 
+    More positions than it has are no error: fairseq's task for sentences always asks for some number of its own.
+
     Raises:
         UserError: it cannot be read, or ``cfg`` asks for another size
     """
@@ -33,7 +35,7 @@ def read_pretrained(cfg: DistilEncoderConfig, dictionary: Dictionary, data: str)
     sizes = encoder_sizes(stored.config)
     for name, size in sizes.items():
         wanted = cfg[name]
-        if wanted not in (None, size) and not (name == "max_positions" and wanted < size):
+        if wanted not in (None, size) and not (name == "max_positions" and wanted > 0):
             raise UserError(
                 f"pretrained {cfg.pretrained}: its {name} is {size}, but {wanted} is asked for; leave the sizes out "
                 f"(--arch distil_encoder), or give --{name.replace('_', '-')} {size}"

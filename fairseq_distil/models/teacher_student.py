@@ -15,10 +15,12 @@ from torch import Tensor
 from fairseq_distil.errors import UserError, naming
 from fairseq_distil.modules import EncoderConfig, parse_layer_map, select_layers
 
+from .data_memory import remember_data
 from .distil_encoder import DistilEncoderModel
 from .distil_encoder_config import DistilEncoderConfig, encoder_config, encoder_sizes
 from .encoder_loading import read_encoder
 from .pretrained_encoder import has_masked_lm_head, read_pretrained, start_from
+from .teacher_head import require_teacher_head
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +84,7 @@ class TeacherStudentModel(DistilEncoderModel):
         stored = read_encoder(cfg.teacher, dictionary, data, role="teacher")
         with naming(f"teacher {cfg.teacher}"):
             teacher = DistilEncoderModel.restored(stored.config, stored.weights)
+            require_teacher_head(teacher, stored, task)
         if cfg.pretrained:
             start = read_pretrained(cfg, dictionary, data)
             model = cls(start.config, teacher, not cfg.no_masked_lm_head and has_masked_lm_head(start.weights))
@@ -95,6 +98,7 @@ class TeacherStudentModel(DistilEncoderModel):
         if str(cfg.teacher_dtype) != "same":
             model.set_teacher_dtype(getattr(torch, str(cfg.teacher_dtype)))
         model.finish(cfg)
+        remember_data(task)
         _log_sizes(model, cfg.teacher)
         return model
 
@@ -132,6 +136,11 @@ class TeacherStudentModel(DistilEncoderModel):
     def teacher_hidden(self, net_input: Dict[str, Any]) -> Tensor:
         """The teacher's last hidden states ``(batch, length, width)`` for the student's input."""
         return self.teacher(**net_input, features_only=True)[0]
+
+    @torch.inference_mode()
+    def teacher_logits(self, net_input: Dict[str, Any], **head: Any) -> Tensor:
+        """Logits of the teacher's head that ``head`` chooses, as in ``forward``, for the student's input."""
+        return self.teacher(**net_input, **head)[0]
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> "TeacherStudentModel":
         self.teacher._apply(function, recurse)

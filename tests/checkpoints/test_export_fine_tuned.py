@@ -99,5 +99,5 @@ def test_mistakes(fine_tuned: str, data_with_tokenizer: Path, tmp_path: Path, op
 def test_data_of_another_dictionary(fine_tuned: str, write_data: Callable, make_tokenizer: Callable, tmp_path) -> None:
     data = Path(write_data(tmp_path / "data", {}, ["other"]))
     make_tokenizer().save(data)
-    with pytest.raises(UserError, match="its vocabulary has 46 symbols, the data's dictionary 6"):
+    with pytest.raises(UserError, match="another dictionary than the data's dict.txt: 46 and 6 symbols"):
         export_checkpoint(Path(fine_tuned), data, tmp_path / "out", ExportOptions())

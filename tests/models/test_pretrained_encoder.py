@@ -45,11 +45,16 @@ def test_fewer_positions(setup_run: Callable, teacher_run, teacher_path: str) ->
     )
 
 
+def test_positions_are_at_most_the_pretrained_encoders(setup_run: Callable, teacher_path: str) -> None:
+    run = setup_run({**PLAIN, "pretrained": teacher_path, "max_positions": 512})
+    assert (run.model.max_positions(), run.cfg.model.max_positions) == (19, 19)
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
         ({"encoder_layers": 4}, "its encoder_layers is 3, but 4 is asked for; .* or give --encoder-layers 3"),
-        ({"max_positions": 20}, "its max_positions is 19, but 20 is asked for"),
+        ({"max_positions": 0}, "its max_positions is 19, but 0 is asked for"),
         ({"pretrained": "/nowhere.pt"}, "^pretrained /nowhere.pt: no such file; give --pretrained"),
         ({"pretrained": None, "fit_mlm_head": True}, "needs --pretrained"),
     ],

@@ -1,0 +1,92 @@
+"""Distillation of one task into a fine-tuned student, registered as ``sentence_prediction_distillation``."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Tuple
+
+from fairseq.criterions import register_criterion
+from fairseq.criterions.sentence_prediction import SentencePredictionConfig
+from fairseq.models import BaseFairseqModel
+from fairseq.tasks import FairseqTask
+from omegaconf import DictConfig
+from torch import Tensor
+
+from fairseq_distil.errors import UserError
+from fairseq_distil.losses import soft_target_loss, squared_difference
+
+from .sentence_prediction_metrics import SentencePredictionMetricsCriterion, log_mean, unit_of_loss
+
+
+@dataclass
+class SentencePredictionDistillationConfig(SentencePredictionConfig):
+    """What fairseq's ``sentence_prediction`` has, and the weight of the teacher."""
+
+    teacher_weight: float = field(
+        default=1.0,
+        metadata={"help": "weight of T^2 KL(teacher || student) over the classes, or of (student - teacher)^2"},
+    )
+    soft_target_temperature: float = field(
+        default=2.0, metadata={"help": "temperature T that softens the distributions over the classes"}
+    )
+
+
+@register_criterion("sentence_prediction_distillation", dataclass=SentencePredictionDistillationConfig)
+class SentencePredictionDistillationCriterion(SentencePredictionMetricsCriterion):
+    """``task loss + teacher_weight * T^2 KL(teacher || student)``, or ``+ teacher_weight * (student - teacher)^2``.
+
+    The second stage of Sanh et al. (2019), section 4.1: a student that is fine-tuned with a teacher that was fine-tuned
+    on the same task. The model is a ``teacher_student``. Metrics are those of ``sentence_prediction_metrics``.
+    """
+
+    def __init__(self, cfg: SentencePredictionDistillationConfig, task: FairseqTask) -> None:
+        super().__init__(cfg, task)
+        _require_valid(cfg)
+        self.teacher_weight = cfg.teacher_weight
+        self.temperature = cfg.soft_target_temperature
+
+    def forward(
+        self, model: BaseFairseqModel, sample: Dict[str, Any], reduce: bool = True
+    ) -> Tuple[Tensor, int, Dict[str, Any]]:
+        """Compute the objective of a batch; see :meth:`SentencePredictionMetricsCriterion.forward`."""
+        logits = self.logits(model, sample)
+        targets = sample["target"].view(-1)
+        task_loss = self.task_loss(logits, targets)
+        teacher_logits = model.teacher_logits(
+            sample["net_input"], classification_head_name=self.classification_head_name
+        )
+        soft_target = self.soft_target_loss(logits, teacher_logits)
+        loss = task_loss + self.teacher_weight * soft_target
+        logged = self.logging_output(model, sample, logits, targets, loss)
+        logged["task_loss"], logged["soft_target_loss"] = task_loss.detach(), soft_target.detach()
+        return loss, len(targets), logged
+
+    def soft_target_loss(self, logits: Tensor, teacher_logits: Tensor) -> Tensor:
+        """How far the student's outputs ``(batch, outputs)`` are from the teacher's, as a sum over the batch."""
+        if self.regression_target:
+            return squared_difference(logits, teacher_logits)
+        return soft_target_loss(logits, teacher_logits, self.temperature)
+
+    @staticmethod
+    def reduce_metrics(logging_outputs: List[Dict[str, Any]]) -> None:
+        """Log both terms as well, in the unit of ``loss`` and without the weight."""
+        SentencePredictionMetricsCriterion.reduce_metrics(logging_outputs)
+        if logging_outputs:
+            for name in ("task_loss", "soft_target_loss"):
+                log_mean(logging_outputs, name, unit_of_loss(logging_outputs))
+
+
+def _require_valid(cfg: SentencePredictionDistillationConfig) -> None:
+    if not 0 <= cfg.teacher_weight < math.inf:
+        raise UserError(f"criterion.teacher_weight is {cfg.teacher_weight}, but must be finite and not negative")
+    if not 0 < cfg.soft_target_temperature < math.inf:
+        raise UserError(
+            f"criterion.soft_target_temperature is {cfg.soft_target_temperature}, but must be positive and finite"
+        )
+    # Of the whole run, where it is known: found in the first batch, the mistake would leave a crash.pt behind.
+    run_cfg = cfg._get_parent() if isinstance(cfg, DictConfig) else None
+    model_cfg = None if run_cfg is None else run_cfg.get("model")
+    if model_cfg is not None and "teacher" not in model_cfg:
+        raise UserError(
+            "criterion sentence_prediction_distillation needs a teacher; train a teacher_student with --teacher "
+            "(model.teacher): the checkpoint of a model that was fine-tuned on the same task"
+        )

@@ -1,0 +1,49 @@
+"""A data set in files of one's own: a header, then a text, perhaps a second one, and a label in each row."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fairseq_distil.data.labelled.glue import TEST, TRAIN, VALID
+from fairseq_distil.data.labelled.labels import ClassLabels, Labels, NumberLabels
+from fairseq_distil.data.labelled.table import Table, read_header
+from fairseq_distil.errors import UserError, naming
+
+
+def own_tables(train: Path, valid: Path, test: Path | None) -> dict[str, Table]:
+    """The splits; columns go by their order, and ``test`` may lack the last, the labels.
+
+    Raises:
+        UserError: a file cannot be read, or has another number of columns
+    """
+    columns = len(read_header(train))
+    if columns not in (2, 3):
+        raise UserError(f"{train}: {columns} columns; expected a text, perhaps a second text, and a label, with tabs")
+    tables = {TRAIN: _table(train, columns), VALID: _table(valid, columns)}
+    return tables if test is None else {**tables, TEST: _table(test, columns, may_lack_labels=True)}
+
+
+def own_labels(train: Table, regression: bool, names: Sequence[str] | None) -> Labels:
+    """The labels of a data set: numbers, or classes in the order of ``names`` or sorted as ``train`` has them.
+
+    Raises:
+        UserError: ``train`` cannot be read, or there are fewer than two classes
+    """
+    if regression:
+        return NumberLabels()
+    if names is not None:
+        with naming("--labels"):
+            return ClassLabels(names)
+    found = train.distinct_labels()
+    with naming(train.path):
+        return ClassLabels(found)
+
+
+def _table(path: Path, columns: int, may_lack_labels: bool = False) -> Table:
+    header = read_header(path)
+    if len(set(header)) < len(header):
+        raise UserError(f"{path}: columns {', '.join(header)}; give each another name")
+    if len(header) == columns:
+        return Table(path, header[:-1], header[-1])
+    if may_lack_labels and len(header) == columns - 1:
+        return Table(path, header, None)
+    raise UserError(f"{path}: {len(header)} columns, but the training file has {columns}")

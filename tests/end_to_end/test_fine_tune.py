@@ -1,0 +1,147 @@
+"""From an encoder to a fine-tuned teacher, and to a student of it, by fairseq's commands."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from fairseq_distil.checkpoints.export_checkpoint import ExportOptions, export_checkpoint
+from fairseq_distil.checkpoints.exportable import load_exportable
+
+from .commands import ForkedCommands, Run
+
+CLASSES = ("no", "yes")
+RECIPES = Path(__file__).parents[2] / "examples" / "glue" / "config"
+UPDATES = 40  # ten epochs
+EPOCHS_BETWEEN_VALIDATIONS = 3
+
+
+@pytest.fixture(scope="module")
+def encoder(setup_run: Callable, data_with_tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An encoder that has learnt nothing, with large first weights, which learn fast."""
+    sizes = {"encoder_layers": 2, "encoder_embed_dim": 16, "encoder_attention_heads": 2, "initializer_range": 0.2}
+    run = setup_run({"_name": "distil_encoder", **sizes, "max_positions": 19}, data=str(data_with_tokenizer))
+    return run.save_checkpoint(tmp_path_factory.mktemp("encoder") / "encoder.pt")
+
+
+@pytest.fixture(scope="module")
+def fine_tune(
+    commands: ForkedCommands,
+    encoder: str,
+    sentence_data: Callable,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., Run]:
+    """Runs fairseq-train on fairseq's task for sentences, with options by keyword."""
+
+    def run(*classes: str, **changed: Any) -> Run:
+        save_dir = tmp_path_factory.mktemp("fine_tuned")
+        task = sentence_data(*classes)
+        options = {
+            "user_dir": "fairseq_distil",
+            "task": "sentence_prediction",
+            "num_classes": task["num_classes"],
+            "init_token": 0,
+            "arch": "distil_encoder",
+            "pretrained": encoder,
+            "optimizer": "fused_adamw",
+            "lr": 0.01,
+            "batch_size": 16,
+            "max_update": UPDATES,
+            "num_workers": 0,
+            "save_dir": save_dir,
+            "no_epoch_checkpoints": True,
+            "validate_interval": EPOCHS_BETWEEN_VALIDATIONS,
+            "save_interval": EPOCHS_BETWEEN_VALIDATIONS,
+            "maximize_best_checkpoint_metric": True,
+            "regression_target": not classes,
+            "cpu": True,
+            "log_format": "json",
+        }
+        arguments = [task["data"]]
+        for name, value in (options | changed).items():
+            if value is not False:
+                arguments += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
+        return commands.run("fairseq-train", *arguments, save_dir=save_dir).assert_succeeded()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def teacher(fine_tune: Callable[..., Run]) -> Run:
+    return fine_tune(
+        *CLASSES,
+        criterion="sentence_prediction_metrics",
+        report_acc_and_f1=True,
+        best_checkpoint_metric="acc_and_f1",
+    )
+
+
+def test_an_encoder_learns_the_classes_and_its_best_checkpoint_is_the_best(teacher: Run) -> None:
+    scores = [float(record["valid_acc_and_f1"]) for record in teacher.logged("valid")]
+    assert len(scores) == 4  # the last after the last update
+    assert max(scores) > 90
+    best = teacher.checkpoint("checkpoint_best.pt")
+    assert best["extra_state"]["best"] == pytest.approx(max(scores))
+    assert best["task_state"]["classification"]["labels"] == list(CLASSES)
+
+
+def test_a_student_of_the_teacher_is_exported(
+    fine_tune: Callable[..., Run], teacher: Run, data_with_tokenizer: Path, tmp_path: Path
+) -> None:
+    teacher_path = teacher.save_dir / "checkpoint_best.pt"
+    before = teacher_path.read_bytes()
+    model = {"arch": "teacher_student", "teacher": teacher_path}
+    terms = {"criterion": "sentence_prediction_distillation", "teacher_weight": 2, "soft_target_temperature": 3}
+    run = fine_tune(*CLASSES, best_checkpoint_metric="accuracy", **model, **terms)
+    assert teacher_path.read_bytes() == before
+    first, *_, last = run.logged("valid")
+    assert float(last["valid_soft_target_loss"]) < float(first["valid_soft_target_loss"])
+    assert float(last["valid_accuracy"]) > 90
+    assert run.weights().keys() == teacher.weights().keys()
+
+    path = run.save_dir / "checkpoint_best.pt"
+    (line,) = export_checkpoint(path, data_with_tokenizer, tmp_path / "exported", ExportOptions())
+    assert "transformers loads it as DistilBertForSequenceClassification, with the same ids and outputs" in line
+    theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path / "exported")
+    assert theirs.config.id2label == dict(enumerate(CLASSES))
+    pair = AutoTokenizer.from_pretrained(tmp_path / "exported")("word30 word4", "word9 word8", return_tensors="pt")
+    ours = load_exportable(path, data_with_tokenizer).model
+    symbols = [0, 34, 8, 2, 13, 12, 2]  # <s> word30 word4 </s> word9 word8 </s>
+    expected = ours(torch.tensor([symbols]), classification_head_name="sentence_classification_head")[0]
+    torch.testing.assert_close(theirs(**pair).logits, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_regression_with_fairseqs_own_criterion(fine_tune: Callable[..., Run]) -> None:
+    run = fine_tune(
+        criterion="sentence_prediction",
+        report_pearson_and_spearman=True,
+        best_checkpoint_metric="pearson_and_spearman",
+    )
+    first, *_, last = run.logged("valid")
+    assert float(last["valid_loss"]) < float(first["valid_loss"])
+    assert float(last["valid_pearson"]) > 60
+
+
+def test_regression_is_distilled_by_the_recipe(
+    fine_tune: Callable[..., Run],
+    commands: ForkedCommands,
+    encoder: str,
+    sentence_data: Callable,
+    tmp_path: Path,
+) -> None:
+    teacher = fine_tune(criterion="sentence_prediction_metrics", best_checkpoint_metric="loss", max_update=20)
+    arguments = ["--config-dir", str(RECIPES), "--config-name", "stsb", f"task.data={sentence_data()['data']}"]
+    arguments += [f"model.pretrained={encoder}", f"checkpoint.save_dir={tmp_path}", "common.cpu=true"]
+    arguments += ["model._name=teacher_student", f"+model.teacher={teacher.save_dir}/checkpoint_last.pt"]
+    arguments += ["criterion._name=sentence_prediction_distillation", "+criterion.teacher_weight=1"]
+    arguments += ["optimization.lr=[0.01]", "optimization.max_update=20", "lr_scheduler.warmup_updates=1"]
+    arguments += [f"common.tensorboard_logdir={tmp_path}", "dataset.num_workers=0", "dataset.batch_size=16"]
+    run = commands.run("fairseq-hydra-train", *arguments, save_dir=tmp_path).assert_succeeded()
+    scalars = run.scalars("valid")
+    assert {"pearson", "spearman", "pearson_and_spearman", "task_loss", "soft_target_loss"} <= scalars.keys()
+    first, *_, last = scalars["soft_target_loss"].values()
+    assert last < first
+    assert run.checkpoint("checkpoint_best.pt")["task_state"]["classification"] == {"problem_type": "regression"}
