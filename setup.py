@@ -24,7 +24,7 @@ setup(
         "safetensors>=0.8",
         "scikit-learn>=1.5",
         "scipy>=1.13",
-        "sentencepiece>=0.2",
+        "sentencepiece>=0.2.3",
         "tensorboard>=2.20",
         "tokenizers>=0.23",
         "torch>=2.11",

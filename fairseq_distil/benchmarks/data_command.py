@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fairseq_distil.errors import UserError
 
 from .collation import measure_collation
-from .exit_status import exit_status
+from .exit_status import quiet_exit_status
 from .training_case import SPECIAL_SYMBOLS
 
 LOWEST = {"batch": 1, "length": 3, "vocab": SPECIAL_SYMBOLS + 1, "batches": 1}
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None, description: str | None = None)
     parser.add_argument("--vocab", type=int, default=30522, help="symbols, specials included (default: 30522)")
     parser.add_argument("--batches", type=int, default=50, help="timed batches of each (default: 50)")
     options = parser.parse_args(arguments)
-    return exit_status(lambda: run(options))
+    return quiet_exit_status(lambda: run(options))
 
 
 def run(options: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fairseq_distil.errors import UserError
 
-from .exit_status import exit_status
+from .exit_status import quiet_exit_status
 from .inference import claims, markdown, measure_latencies
 from .inference_models import Runner, encoder_runners, load_runners, random_encoder
 from .training_case import SPECIAL_SYMBOLS, default_device, require_device
@@ -27,7 +27,7 @@ def named_path(text: str) -> tuple[str, Path]:
 def main(arguments: Sequence[str] | None = None, description: str | None = None) -> int:
     """Run the command; returns its exit status."""
     options = parse_options(arguments, description)
-    return exit_status(lambda: run(options))
+    return quiet_exit_status(lambda: run(options))
 
 
 def parse_options(arguments: Sequence[str] | None, description: str | None = None) -> argparse.Namespace:

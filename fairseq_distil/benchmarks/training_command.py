@@ -14,7 +14,7 @@ import torch
 
 from fairseq_distil.errors import UserError
 
-from .exit_status import exit_status
+from .exit_status import quiet_exit_status
 from .fairseq_train import measure_fairseq_train
 from .pairs import alternate, run_for_record, summary
 from .random_data import write_random_data
@@ -52,7 +52,7 @@ def parse_options(arguments: Sequence[str] | None, description: str | None = Non
 def main(arguments: Sequence[str] | None = None, description: str | None = None) -> int:
     """Run the command; returns its exit status."""
     options = parse_options(arguments, description)
-    return exit_status(lambda: run(options))
+    return quiet_exit_status(lambda: run(options))
 
 
 def run(options: argparse.Namespace) -> None:

@@ -1,6 +1,7 @@
 """Registered criterions."""
 
 from .distillation import DistillationConfig, DistillationCriterion
+from .question_answering import QuestionAnsweringCriterion, QuestionAnsweringCriterionConfig
 from .sentence_prediction_distillation import (
     SentencePredictionDistillationConfig,
     SentencePredictionDistillationCriterion,
@@ -13,4 +14,6 @@ __all__ = [
     "SentencePredictionDistillationConfig",
     "SentencePredictionDistillationCriterion",
     "SentencePredictionMetricsCriterion",
+    "QuestionAnsweringCriterion",
+    "QuestionAnsweringCriterionConfig",
 ]

@@ -8,7 +8,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 from fairseq_distil.data.atomic_directory import refuse_existing
-from fairseq_distil.data.command import run_command
 from fairseq_distil.data.corpus import Corpus, CorpusSize, measure, split_documents
 from fairseq_distil.data.prepare import TRAIN, prepare
 from fairseq_distil.data.prepare_options import parse_options
@@ -16,11 +15,12 @@ from fairseq_distil.data.text_files import require_text_file
 from fairseq_distil.data.tokenizers import GPT2BPETokenizer, SentencePieceTokenizer, Tokenizer, WordPieceTokenizer
 from fairseq_distil.data.tokenizers.sentencepiece import MODEL_FILE
 from fairseq_distil.data.tokenizers.sentencepiece_training import SentencePieceTraining
+from fairseq_distil.exit_status import exit_status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; a mistake of the user is one line on stderr and exit status 2."""
-    return run_command(lambda: _run(parse_options(arguments)))
+    return exit_status(lambda: print(_run(parse_options(arguments))))
 
 
 def _run(options: argparse.Namespace) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fairseq_distil.data.atomic_directory import refuse_existing
-from fairseq_distil.data.command import run_command
 from fairseq_distil.data.labelled.glue import GLUE_TASKS, TRAIN
 from fairseq_distil.data.labelled.labels import Labels
 from fairseq_distil.data.labelled.own_files import own_labels, own_tables
@@ -14,6 +13,7 @@ from fairseq_distil.data.labelled.prepare import prepare_labelled
 from fairseq_distil.data.labelled.table import Table
 from fairseq_distil.data.prepare_options import OneLineErrorParser
 from fairseq_distil.errors import UserError
+from fairseq_distil.exit_status import exit_status
 
 DESCRIPTION = """Labelled texts, or pairs of texts, to what fairseq's task sentence_prediction trains from.
 
@@ -25,7 +25,8 @@ OWN_FILES = ("train", "valid", "test", "labels", "regression")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; a mistake of the user is one line on stderr and exit status 2."""
-    return run_command(lambda: _run(_parser().parse_args(arguments)))
+    options = _parser().parse_args(arguments)
+    return exit_status(lambda: print(_run(options)))
 
 
 def _run(options: argparse.Namespace) -> str:

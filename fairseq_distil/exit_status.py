@@ -1,4 +1,4 @@
-"""How a script that prepares data ends: its summary, or one line that says why not."""
+"""How a command ends: what it writes is whole or not there, and mistakes are one line."""
 
 import signal
 import sys
@@ -11,18 +11,20 @@ EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 
-def run_command(command: Callable[[], str]) -> int:
-    """Print what ``command`` returns; a mistake of the user is one line on stderr and exit status 2."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _exit_on_signal)
+def exit_status(run: Callable[[], object]) -> int:
+    """Run a command; a mistake of the user is one line on stderr and exit status 2."""
+    handlers = {number: signal.signal(number, _exit_on_signal) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        print(command())
+        run()
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)
         return EXIT_INTERRUPTED
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     return 0
 
 
