@@ -1,11 +1,17 @@
 #!/usr/bin/env python3
-"""Compare checkpoints: size, speed, masked-LM quality, and what they fill in for a mask.
+"""Compare encoders: size, speed, and masked-LM quality or what fine-tuning makes of them.
 
     python scripts/evaluate.py --model teacher=checkpoints/teacher/checkpoint_best.pt \
         --model student=checkpoints/student/checkpoint_best.pt --data data-bin/x --output report
 
-The first model is the one that the others should agree with. Prints the tables, and writes report.md and report.json
-to the output directory.
+compares masked-LM quality, and what the models fill in for a mask; the first is whom the others should agree with.
+
+    python scripts/evaluate.py --model teacher=teacher.pt --model student=student.pt --model baseline=baseline.pt \
+        --glue GLUE --squad SQuAD --tasks RTE,STS-B,SQuAD --seeds 5 --output report
+
+fine-tunes each on each task with each seed, and reports medians and the part of the first model's average that the
+others keep. Interrupted, it goes on with the same command. Prints the tables, and writes them to the output directory
+as report.md and report.json, of fine-tuning also as report.png.
 """
 
 import argparse
@@ -17,41 +23,87 @@ from pathlib import Path
 from fairseq_distil.errors import UserError
 from fairseq_distil.evaluation import compare
 from fairseq_distil.evaluation.report import markdown, write_report
+from fairseq_distil.evaluation.retention import Comparison, default_jobs, find_tasks, measure_retention
+from fairseq_distil.exit_status import exit_status
 
 
 def named_checkpoint(text: str) -> tuple[str, Path]:
     """Read ``NAME=CHECKPOINT``."""
     name, separator, path = text.partition("=")
-    if not (name and separator and path):
+    if not (name and separator and path) or "/" in name or name.startswith("."):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=CHECKPOINT")
     return name, Path(path)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=named_checkpoint, action="append", required=True, metavar="NAME=CHECKPOINT")
-    parser.add_argument("--data", type=Path, required=True, help="binarised data that the models were trained on")
-    parser.add_argument("--split", default="valid", help="split to evaluate (default: valid)")
-    parser.add_argument("--sentence", action="append", default=[], help="a sentence with one <mask> to fill in")
-    parser.add_argument("--batch-size", type=int, default=32, help="sequences of a batch (default: 32)")
-    parser.add_argument("--output", type=Path, help="directory for report.md and report.json")
-    arguments = parser.parse_args()
+def main() -> int:
+    options = parse_options()
     logging.getLogger("fairseq").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message="'pin_memory' argument")  # fairseq sets it without a GPU too
-    names = [name for name, _ in arguments.model]
-    try:
-        if len(set(names)) < len(names):
-            raise UserError(f"--model names must differ, found {', '.join(names)}")
-        reports = compare(
-            dict(arguments.model), arguments.data, arguments.split, arguments.sentence, arguments.batch_size
+    return exit_status(lambda: print(run(options)))
+
+
+def run(options: argparse.Namespace) -> str:
+    names = [name for name, _ in options.model]
+    if len(set(names)) < len(names):
+        raise UserError(f"--model names must differ, found {', '.join(names)}")
+    if options.glue or options.squad or options.tasks:
+        return compare_on_tasks(options)
+    if options.data is None:
+        raise UserError("give --data, to compare masked-LM quality, or --glue or --squad, to fine-tune")
+    reports = compare(dict(options.model), options.data, options.split, options.sentence, options.batch_size)
+    if options.output is not None:
+        write_report(reports, options.output)
+    return markdown(reports)
+
+
+def compare_on_tasks(options: argparse.Namespace) -> str:
+    if options.output is None:
+        raise UserError("fine-tuning needs --output, a directory for its runs and the report")
+    for name in ("seeds", "jobs"):
+        if getattr(options, name) < 1:
+            raise UserError(f"--{name} is {getattr(options, name)}, but must be at least 1")
+    names = options.tasks.split(",") if options.tasks else None
+    return measure_retention(
+        Comparison(
+            models=dict(options.model),
+            tasks=find_tasks(options.glue, options.squad, names),
+            glue=options.glue,
+            squad=options.squad,
+            data=options.data,
+            seeds=options.seeds,
+            at_a_time=options.jobs,
+            overrides=tuple(options.override),
+            output=options.output,
         )
-        if arguments.output is not None:
-            write_report(reports, arguments.output)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    print(markdown(reports))
+    )
+
+
+def parse_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=named_checkpoint, action="append", required=True, metavar="NAME=CHECKPOINT")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR",
+        help="binarised data that the models were trained on (fine-tuning: by default as the first checkpoint says)",
+    )  # fmt: skip
+    parser.add_argument("--output", type=Path, metavar="DIR", help="directory for the report, and for fine-tuning")
+    masked_lm = parser.add_argument_group("masked-LM quality")
+    masked_lm.add_argument("--split", default="valid", help="split to evaluate (default: valid)")
+    masked_lm.add_argument("--sentence", action="append", default=[], help="a sentence with one <mask> to fill in")
+    masked_lm.add_argument("--batch-size", type=int, default=32, help="sequences of a batch (default: 32)")
+    tasks = parser.add_argument_group("fine-tuning")
+    tasks.add_argument("--glue", type=Path, metavar="DIR", help="official files of GLUE, a directory a task")
+    tasks.add_argument("--squad", type=Path, metavar="DIR", help="official files of SQuAD v1.1, train*.json, dev*.json")
+    tasks.add_argument("--tasks", metavar="A,B", help="such as RTE,SQuAD (default: all that are there)")
+    tasks.add_argument("--seeds", type=int, default=5, metavar="N", help="runs of each (default: 5)")
+    tasks.add_argument(
+        "--jobs", type=int, default=default_jobs(), metavar="N", help="runs side by side (default here: %(default)s)"
+    )
+    tasks.add_argument(
+        "--override", action="append", default=[], metavar="KEY=VALUE",
+        help="setting of all recipes (examples/glue, examples/squad) to change, such as optimization.max_update=200",
+    )  # fmt: skip
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

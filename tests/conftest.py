@@ -168,6 +168,21 @@ def sentence_data(data_with_tokenizer: Path, tmp_path_factory: pytest.TempPathFa
     return make
 
 
+@pytest.fixture
+def glue(tmp_path: Path) -> Path:
+    """RTE in the official layout, with texts of ``SYMBOLS``; the first word tells the class."""
+    generator = random.Random(6)
+    (tmp_path / "glue" / "RTE").mkdir(parents=True)
+    for name, rows in (("train", 40), ("dev", 17)):
+        lines = ["index\tsentence1\tsentence2\tlabel"]
+        for index in range(rows):
+            label = generator.random() < 0.4
+            first = " ".join([f"word{30 + label}", *(f"word{generator.randrange(9)}" for _ in range(3))])
+            lines.append(f"{index}\t{first}\tword9\t{('entailment', 'not_entailment')[label]}")
+        (tmp_path / "glue" / "RTE" / f"{name}.tsv").write_text("\n".join(lines) + "\n")
+    return tmp_path / "glue"
+
+
 @pytest.fixture(scope="session")
 def compose_recipe() -> Callable[..., DictConfig]:
     """Composes a recipe as fairseq-hydra-train does, with overrides; refuses what it does not know."""

@@ -1,13 +1,10 @@
 """Size, speed and masked-LM quality of several checkpoints, side by side."""
 
-import io
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import nn
 from tqdm import tqdm
 
 from fairseq_distil.checkpoints.load_errors import explain_load_error
@@ -17,6 +14,7 @@ from fairseq_distil.models import DistilEncoderModel
 
 from .latency import median_latencies
 from .masked_lm import MaskedLMResult, evaluate_masked_lm
+from .model_size import count_parameters, saved_megabytes
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +52,7 @@ def compare(
     """
     if not data.is_dir():
         raise UserError(f"{data}: no such directory; give the binarised data that the models were trained on")
-    interfaces = [_load(path, data) for path in checkpoints.values()]
+    interfaces = [load_encoder(path, data) for path in checkpoints.values()]
     _require_positions(checkpoints, interfaces)
     fitting = [sentence for sentence in sentences if _fits(sentence, interfaces)]
     fillings = [{sentence: interface.fill_mask(sentence) for sentence in fitting} for interface in interfaces]
@@ -65,8 +63,8 @@ def compare(
         ModelReport(
             name=name,
             layers=interface.model.config.layers,
-            parameters=sum(parameter.numel() for parameter in interface.model.parameters()),
-            megabytes=_saved_megabytes(interface.model),
+            parameters=count_parameters(interface.model),
+            megabytes=saved_megabytes(interface.model),
             latency=latency,
             masked_lm=result,
             fillings=model_fillings,
@@ -77,7 +75,12 @@ def compare(
     ]
 
 
-def _load(path: Path, data: Path) -> DistilEncoderHubInterface:
+def load_encoder(path: Path, data: Path) -> DistilEncoderHubInterface:
+    """Load a checkpoint for the use with the tokeniser of ``data``.
+
+    Raises:
+        UserError: the checkpoint is missing or damaged, or does not fit the data
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
     try:
@@ -112,9 +115,3 @@ def _batches(interface: DistilEncoderHubInterface, split: str, batch_size: int) 
     iterator = interface.task.get_batch_iterator(interface.task.dataset(split), max_sentences=batch_size)
     batches = iterator.next_epoch_itr(shuffle=False, set_dataset_epoch=False)
     return tqdm(batches, total=len(batches), desc=f"masked LM on {split}", unit=" batches")
-
-
-def _saved_megabytes(model: nn.Module) -> float:
-    buffer = io.BytesIO()
-    torch.save(model.state_dict(), buffer)
-    return buffer.tell() / 1e6

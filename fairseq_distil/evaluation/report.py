@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from .comparison import ModelReport
 
@@ -37,15 +38,16 @@ def markdown(reports: Sequence[ModelReport]) -> str:
         ]
         for report in reports
     ]
-    tables = [_table(header, rows)]
+    tables = [markdown_table(header, rows)]
     for sentence in reference.fillings:
         columns = [[f"{f.token} {f.probability:.0%}" for f in report.fillings[sentence]] for report in reports]
         fillings = [list(row) for row in zip(*columns, strict=True)]
-        tables.append(f"{sentence}\n\n" + _table([report.name for report in reports], fillings))
+        tables.append(f"{sentence}\n\n" + markdown_table([report.name for report in reports], fillings))
     return "\n\n".join(tables)
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
+def markdown_table(header: list[str], rows: list[list[str]]) -> str:
+    """Cells as a Markdown table whose source is aligned too."""
     cells = [[cell.replace("|", "\\|") for cell in row] for row in [header, *rows]]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
@@ -57,14 +59,16 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 def write_report(reports: Sequence[ModelReport], directory: Path) -> None:
     """Write ``report.md`` and ``report.json`` to ``directory``, each whole or not at all."""
+    write_texts(directory, markdown(reports), [_as_dictionary(report) for report in reports])
+
+
+def write_texts(directory: Path, text: str, values: Any) -> None:
+    """Write ``report.md`` and ``report.json``, each whole or not at all."""
     directory.mkdir(parents=True, exist_ok=True)
-    contents = {
-        "report.md": markdown(reports) + "\n",
-        "report.json": json.dumps([_as_dictionary(report) for report in reports], indent=2, ensure_ascii=False) + "\n",
-    }
+    contents = {"report.md": text, "report.json": json.dumps(values, indent=2, ensure_ascii=False)}
     for name, content in contents.items():
         partial = directory / f".{name}.partial"
-        partial.write_text(content, encoding="utf-8")
+        partial.write_text(content + "\n", encoding="utf-8")
         os.replace(partial, directory / name)
 
 

@@ -52,3 +52,52 @@ def test_a_model_has_a_name_and_a_checkpoint() -> None:
     for wrong in ("teacher.pt", "=teacher.pt", "teacher="):
         with pytest.raises(argparse.ArgumentTypeError, match=f"'{wrong}' is not NAME=CHECKPOINT"):
             named_checkpoint(wrong)
+
+
+def test_fine_tuning_and_again(
+    run_script: Callable,
+    teacher_path: str,
+    student_path: Path,
+    data_with_tokenizer: Path,
+    glue: Path,
+    tmp_path: Path,
+) -> None:
+    """Two runs of two updates; the same command then only writes the report."""
+    report = tmp_path / "report"
+    models = ["--model", f"teacher={teacher_path}", "--model", f"student={student_path}"]
+    changes = ["--override", "optimization.max_update=2", "--override", "dataset.num_workers=0"]
+    options = [*models, "--glue", glue, "--data", data_with_tokenizer, "--seeds", "1", "--output", report, *changes]
+    result = run_script(SCRIPT, *options)
+    assert result.returncode == 0, result.stderr
+    written = json.loads((report / "report.json").read_text())
+    assert written["teacher"] == "teacher" and [model["name"] for model in written["models"]] == ["teacher", "student"]
+    scores = [model["tasks"]["RTE"]["median"] for model in written["models"]]
+    right = [score * 17 / 100 for score in scores]  # of the 17 rows to validate on
+    assert right == pytest.approx([round(rows) for rows in right], abs=0.001)
+    assert written["models"][1]["percent_kept"] == pytest.approx(100 * scores[1] / scores[0])
+    assert (report / "report.md").read_text() == result.stdout
+    assert "student, RTE, seed 1: accuracy " in result.stderr
+    assert not list(report.rglob("*.pt"))
+
+    again = run_script(SCRIPT, *options)
+    assert again.returncode == 0, again.stderr
+    assert "RTE, seed 1" not in again.stderr
+    assert json.loads((report / "report.json").read_text())["models"][1]["tasks"] == written["models"][1]["tasks"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "give --data, to compare masked-LM quality, or --glue or --squad, to fine-tune"),
+        (["--glue", "."], "fine-tuning needs --output, a directory for its runs and the report"),
+        (["--glue", ".", "--output", "x", "--seeds", "0"], "--seeds is 0, but must be at least 1"),
+        (["--glue", "absent", "--output", "x"], "absent: no task of GLUE, which would be a directory such as RTE"),
+    ],
+)
+def test_options_of_fine_tuning(
+    run_script: Callable, teacher_path: str, tmp_path: Path, options: list[str], message: str
+) -> None:
+    result = run_script(SCRIPT, "--model", f"teacher={teacher_path}", *options, folder=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"error: {message}") and result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

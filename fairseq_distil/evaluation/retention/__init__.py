@@ -1,0 +1,14 @@
+"""What a student keeps of its teacher: both are fine-tuned alike, several times, and compared by medians."""
+
+from .downstream_tasks import DOWNSTREAM_TASKS, DownstreamTask
+from .measure import Comparison, default_jobs, measure_retention
+from .prepared_tasks import find_tasks
+
+__all__ = [
+    "DOWNSTREAM_TASKS",
+    "Comparison",
+    "DownstreamTask",
+    "default_jobs",
+    "find_tasks",
+    "measure_retention",
+]

@@ -1,0 +1,27 @@
+"""What a task's metric gives to who always answers with the most frequent class."""
+
+from pathlib import Path
+
+import numpy as np
+from fairseq.data import Dictionary, data_utils
+
+from fairseq_distil.evaluation.sentence_metrics import accuracy, f1
+
+from .downstream_tasks import DownstreamTask
+
+
+def chance(task: DownstreamTask, data: Path) -> float:
+    """Percent of the task's metric on the split ``valid``; correlations and answers in a text start from 0."""
+    if task.metric not in ("accuracy", "acc_and_f1"):
+        return 0.0
+    targets = _classes(data / "label")
+    answers = np.full_like(targets, np.bincount(targets).argmax())
+    right = accuracy(answers, targets)
+    return 100 * (right if task.metric == "accuracy" else (right + f1(answers, targets)) / 2)
+
+
+def _classes(directory: Path) -> np.ndarray:
+    """Indices of the classes ``(rows,)``."""
+    dictionary = Dictionary.load(str(directory / "dict.txt"))
+    labels = data_utils.load_indexed_dataset(str(directory / "valid"), dictionary)
+    return np.array([int(labels[row][0]) for row in range(len(labels))]) - dictionary.nspecial

@@ -1,0 +1,44 @@
+"""The tasks that encoders are compared on."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DownstreamTask:
+    """One task.
+
+    Args:
+        name: that of GLUE, or SQuAD
+        recipe: path of its Hydra recipe below ``examples``
+        metric: what checkpoints are chosen by, and the task's score, as fairseq logs it, in percent
+        details: other metrics that are reported
+        paper: scores of BERT-base and of DistilBERT (Sanh et al., 2019, tables 1 and 2), in percent
+    """
+
+    name: str
+    recipe: str
+    metric: str
+    paper: tuple[float, float]
+    details: tuple[str, ...] = ()
+
+
+def _glue(name: str, metric: str, paper: tuple[float, float], *details: str) -> DownstreamTask:
+    recipe = f"glue/config/{name.lower().replace('-', '')}.yaml"
+    return DownstreamTask(name, recipe, metric, paper, details)
+
+
+DOWNSTREAM_TASKS = {
+    task.name: task
+    for task in (
+        _glue("CoLA", "mcc", (56.3, 51.3)),
+        _glue("MNLI", "accuracy", (86.7, 82.2)),
+        _glue("MRPC", "acc_and_f1", (88.6, 87.5), "accuracy", "f1"),
+        _glue("QNLI", "accuracy", (91.8, 89.2)),
+        _glue("QQP", "acc_and_f1", (89.6, 88.5), "accuracy", "f1"),
+        _glue("RTE", "accuracy", (69.3, 59.9)),
+        _glue("SST-2", "accuracy", (92.7, 91.3)),
+        _glue("STS-B", "pearson_and_spearman", (89.0, 86.9), "pearson", "spearman"),
+        _glue("WNLI", "accuracy", (53.5, 56.3)),
+        DownstreamTask("SQuAD", "squad/config/squad.yaml", "f1", (88.5, 85.8), ("exact_match",)),
+    )
+}

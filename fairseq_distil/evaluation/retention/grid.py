@@ -1,0 +1,89 @@
+"""Jobs that run side by side, and are not run again once they are finished."""
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
+from tqdm import tqdm
+
+from fairseq_distil.errors import UserError
+
+from .jobs import Job
+
+
+def run_grid(jobs: Sequence[Job], at_a_time: int) -> None:
+    """Run the jobs that have no result yet, with a bar and a line for each that ends.
+
+    Whatever stops it, a job that was running goes on from its last checkpoint when it is called again.
+
+    Args:
+        jobs: in the order in which they start
+        at_a_time: how many run side by side; they share the cores
+
+    Raises:
+        UserError: a job failed, which stops the others, or a folder holds another job
+    """
+    for job in jobs:
+        job.prepare()
+    unfinished = [job for job in jobs if job.result() is None]
+    bar = tqdm(total=len(jobs), initial=len(jobs) - len(unfinished), desc="fine-tuning", unit=" runs")
+    running = _Processes(threads=max(1, (os.cpu_count() or 1) // at_a_time))
+    with bar, ThreadPoolExecutor(at_a_time) as executor:
+        try:
+            futures = [executor.submit(_run, job, running, bar) for job in unfinished]
+            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+                future.result()
+        finally:
+            running.stop()
+
+
+class _Processes:
+    """The processes at work. After ``stop`` there are none, and no new ones."""
+
+    def __init__(self, threads: int) -> None:
+        self._environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        self._lock = threading.Lock()
+        self._at_work: set[subprocess.Popen] = set()
+        self._stopped = False
+
+    def run(self, job: Job) -> int | None:
+        """Run a job's command until it ends; its exit status, or None if all has been stopped."""
+        with self._lock, open(job.log, "ab") as log:
+            if self._stopped:
+                return None
+            output = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            process = subprocess.Popen(job.command(), env=self._environment, **output)
+            self._at_work.add(process)
+        status = process.wait()
+        with self._lock:
+            self._at_work.discard(process)
+            return None if self._stopped else status
+
+    def stop(self) -> None:
+        with self._lock:
+            self._stopped = True
+            for process in self._at_work:
+                process.terminate()
+
+
+def _run(job: Job, processes: _Processes, bar: tqdm) -> None:
+    start = time.monotonic()
+    status = processes.run(job)
+    if status is None:
+        return
+    if status != 0:
+        raise UserError(f"{job.name}: failed with exit status {status}: {_last_line(job)}; see {job.log}")
+    score = job.finish()[job.task.metric]
+    minutes = (time.monotonic() - start) / 60
+    bar.write(f"{job.name}: {job.task.metric} {score:.2f} ({minutes:.1f} minutes)", file=bar.fp)
+    bar.update()
+
+
+def _last_line(job: Job) -> str:
+    """What the user is told last, without what Hydra says of its own."""
+    lines = [line.strip() for line in job.log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    told = [line for line in lines if line and not line.startswith("Set the environment variable HYDRA_FULL_ERROR")]
+    return told[-1].removeprefix("error: ") if told else "no message"

@@ -1,0 +1,114 @@
+"""From encoders and the official files of the tasks to the retention report."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from fairseq import checkpoint_utils, utils
+from fairseq.data import Dictionary
+
+from fairseq_distil.data.dictionary_check import MASK_SYMBOL, load_shared_dictionary
+from fairseq_distil.errors import UserError
+from fairseq_distil.evaluation.model_size import model_sizes
+from fairseq_distil.models import DistilEncoderModel
+from fairseq_distil.models.encoder_loading import read_encoder
+
+from .chance import chance
+from .downstream_tasks import DownstreamTask
+from .grid import run_grid
+from .jobs import Job
+from .prepared_tasks import prepare_task
+from .report import write_retention_report
+from .retention import retention_of
+
+LATENCY_TOKENS = 128
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, and how.
+
+    Args:
+        models: checkpoints, or directories of transformers, by name; the first is the teacher
+        tasks: see :func:`find_tasks`
+        glue, squad: directories with the official files
+        data: of the pre-training, with ``dict.txt`` and the tokeniser; None: what the first checkpoint was trained on
+        seeds: runs of each encoder on each task
+        at_a_time: runs side by side
+        overrides: settings of all recipes to change
+        output: directory for the data, the runs and the report
+    """
+
+    models: Mapping[str, Path]
+    tasks: Sequence[DownstreamTask]
+    glue: Path | None
+    squad: Path | None
+    data: Path | None
+    seeds: int
+    at_a_time: int
+    overrides: tuple[str, ...]
+    output: Path
+
+
+def measure_retention(comparison: Comparison) -> str:
+    """Run what has not run yet, and write the report; returns its Markdown.
+
+    Raises:
+        UserError: something is wrong with the encoders, the files, or what the output holds of an earlier call
+    """
+    data = comparison.data or _data_of(next(iter(comparison.models.values())))
+    dictionary = load_shared_dictionary([str(data)])
+    dictionary.add_symbol(MASK_SYMBOL)
+    models = {name: _load(path, dictionary, data) for name, path in comparison.models.items()}
+    positions = min(model.max_positions() for model in models.values())
+    prepared = {
+        task.name: prepare_task(task, comparison.glue, comparison.squad, data, comparison.output / "data", positions)
+        for task in comparison.tasks
+    }
+    jobs = _jobs(comparison, prepared)
+    run_grid(jobs, comparison.at_a_time)
+    retention = retention_of(jobs, {task.name: chance(task, prepared[task.name]) for task in comparison.tasks})
+    sizes = model_sizes(models, min(LATENCY_TOKENS, positions))
+    return write_retention_report(retention, sizes, comparison.output)
+
+
+def default_jobs() -> int:
+    """Runs side by side: two, where there are the cores; one on a GPU."""
+    return 1 if torch.cuda.is_available() else min(2, os.cpu_count() or 1)
+
+
+def _jobs(comparison: Comparison, prepared: Mapping[str, Path]) -> list[Job]:
+    device = () if torch.cuda.is_available() else ("common.cpu=true",)
+    return [
+        Job(
+            model=name,
+            checkpoint=path,
+            task=task,
+            recipe=EXAMPLES / task.recipe,
+            data=prepared[task.name],
+            seed=seed,
+            folder=comparison.output / "runs" / name / task.name / f"seed{seed}",
+            overrides=device + comparison.overrides,
+        )
+        for seed in range(1, comparison.seeds + 1)  # so that a first impression of all comes early
+        for task in comparison.tasks
+        for name, path in comparison.models.items()
+    ]
+
+
+def _load(path: Path, dictionary: Dictionary, data: Path) -> DistilEncoderModel:
+    stored = read_encoder(str(path), dictionary, str(data), role="model")
+    return DistilEncoderModel.restored(stored.config, stored.weights).eval()
+
+
+def _data_of(checkpoint: Path) -> Path:
+    """The data that a checkpoint was trained on, as it says."""
+    if checkpoint.is_file():
+        cfg = checkpoint_utils.load_checkpoint_to_cpu(str(checkpoint))["cfg"]
+        paths = utils.split_paths(str((cfg.get("task") or {}).get("data") or ""))
+        if paths and (Path(paths[0]) / "dict.txt").is_file():
+            return Path(paths[0])
+    raise UserError(f"{checkpoint}: its data is not known; give --data, the directory with dict.txt and the tokeniser")

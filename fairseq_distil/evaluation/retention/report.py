@@ -1,0 +1,150 @@
+"""The retention report, for people (Markdown, a picture) and for programs (JSON)."""
+
+import dataclasses
+import os
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from fairseq_distil.evaluation.model_size import ModelSize
+from fairseq_distil.evaluation.report import markdown_table, write_texts
+
+from .downstream_tasks import DownstreamTask
+from .retention import Retention
+
+AVERAGE = "average"
+
+
+def write_retention_report(retention: Retention, sizes: Sequence[ModelSize], directory: Path) -> str:
+    """Write ``report.md``, ``report.json`` and ``report.png``, each whole or not at all; returns the Markdown."""
+    text = "\n\n".join([scores_table(retention), details_table(retention), sizes_table(sizes), paper_table(retention)])
+    draw(retention, directory / "report.png")
+    write_texts(directory, text, _as_dictionary(retention, sizes))
+    return text
+
+
+def scores_table(retention: Retention) -> str:
+    """Medians over the seeds with the lowest and the highest, averages, and what is kept of the first model."""
+    teacher, *_ = retention.models
+    rows = [
+        [_title(task), *(_spread(retention.scores(model, task)) for model in retention.models), _percent(chance)]
+        for task, chance in ((task, retention.chance[task.name]) for task in retention.tasks)
+    ]
+    lowest = statistics.mean(retention.chance[task.name] for task in retention.tasks)
+    rows.append(_row(AVERAGE, retention, retention.average) + [_percent(lowest)])
+    rows.append(_row(f"% of {teacher}'s average", retention, retention.kept) + [""])
+    rows.append(_row(f"% of {teacher}'s average above chance", retention, retention.kept_above_chance) + [""])
+    seeds = max(map(len, retention.runs.values()))
+    header = [f"median of {seeds} seeds (lowest to highest)", *retention.models, "most frequent class"]
+    return markdown_table(header, rows)
+
+
+def details_table(retention: Retention) -> str:
+    """The other metrics of the tasks that have several, or nothing."""
+    rows = [
+        [f"{task.name}, {metric}", *(_spread(retention.scores(model, task, metric)) for model in retention.models)]
+        for task in retention.tasks
+        for metric in task.details
+    ]
+    return markdown_table(["other metrics", *retention.models], rows) if rows else ""
+
+
+def sizes_table(sizes: Sequence[ModelSize]) -> str:
+    """Size and speed of the encoders, without heads."""
+    first = sizes[0]
+    header = ["encoder", "layers", "parameters", "of the first", "MB", "latency at batch 1 (ms)", "speed-up"]
+    rows = [
+        [
+            size.name,
+            str(size.layers),
+            f"{size.parameters:,}",
+            f"{size.parameters / first.parameters:.0%}",
+            f"{size.megabytes:.1f}",
+            f"{1000 * size.latency:.2f}",
+            f"{first.latency / size.latency:.2f}x",
+        ]
+        for size in sizes
+    ]
+    return markdown_table(header, rows)
+
+
+def paper_table(retention: Retention) -> str:
+    """The same tasks in the paper: Sanh et al. (2019), tables 1 and 2, medians of 5 seeds on the development sets."""
+    columns = list(zip(*(task.paper for task in retention.tasks), strict=True))
+    rows = [
+        [_title(task), *map(_percent, task.paper), f"{100 * task.paper[1] / task.paper[0]:.1f}"]
+        for task in retention.tasks
+    ]
+    bert, distilbert = map(statistics.mean, columns)
+    rows.append([AVERAGE, _percent(bert), _percent(distilbert), f"{100 * distilbert / bert:.1f}"])
+    return markdown_table(["the paper", "BERT-base", "DistilBERT", "% kept"], rows)
+
+
+def draw(retention: Retention, path: Path) -> None:
+    """Draw the medians as bars with the lowest and the highest seed, and chance as a line."""
+    labels = [task.name for task in retention.tasks] + [AVERAGE]
+    figure = Figure(figsize=(2 + 1.2 * len(labels), 4), dpi=110, layout="constrained")
+    axis = figure.subplots()
+    width = 0.8 / len(retention.models)
+    for index, model in enumerate(retention.models):
+        positions = [place - 0.4 + (index + 0.5) * width for place in range(len(labels))]
+        heights = [retention.median(model, task) for task in retention.tasks] + [retention.average(model)]
+        scores = [retention.scores(model, task) for task in retention.tasks]
+        below = [height - min(found) for height, found in zip(heights, scores, strict=False)] + [0]
+        above = [max(found) - height for height, found in zip(heights, scores, strict=False)] + [0]
+        label = f"{model}, {retention.kept(model):.1f} % of {retention.models[0]}" if index else model
+        axis.bar(positions, heights, width, yerr=[below, above], capsize=2, label=label)
+    for place, task in enumerate(retention.tasks):
+        axis.hlines(retention.chance[task.name], place - 0.4, place + 0.4, colors="black", linestyles="dotted")
+    axis.set(ylabel="score, % (dotted: most frequent class)", xticks=range(len(labels)), xticklabels=labels)
+    axis.grid(axis="y", alpha=0.3)
+    axis.legend(fontsize="small")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    figure.savefig(partial, format="png")
+    os.replace(partial, path)
+
+
+def _title(task: DownstreamTask) -> str:
+    return f"{task.name}, {task.metric}"
+
+
+def _row(title: str, retention: Retention, value: Callable[[str], float | None]) -> list[str]:
+    return [title, *(_percent(value(model)) for model in retention.models)]
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
+def _spread(scores: Sequence[float]) -> str:
+    return f"{statistics.median(scores):.1f} ({min(scores):.1f} to {max(scores):.1f})"
+
+
+def _as_dictionary(retention: Retention, sizes: Sequence[ModelSize]) -> dict:
+    return {
+        "teacher": retention.models[0],
+        "models": [
+            {
+                **dataclasses.asdict(size),
+                "average": retention.average(size.name),
+                "percent_kept": retention.kept(size.name),
+                "percent_kept_above_chance": retention.kept_above_chance(size.name),
+                "tasks": {
+                    task.name: {
+                        "metric": task.metric,
+                        "median": retention.median(size.name, task),
+                        "runs": list(retention.runs[size.name, task.name]),
+                    }
+                    for task in retention.tasks
+                },
+            }
+            for size in sizes
+        ],
+        "chance": dict(retention.chance),
+        "paper": {
+            task.name: dict(zip(("BERT-base", "DistilBERT"), task.paper, strict=True)) for task in retention.tasks
+        },
+    }

@@ -1,0 +1,56 @@
+"""Scores of all runs, and what they say: medians, averages, and the part of the teacher's that is kept."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .downstream_tasks import DownstreamTask
+from .jobs import Job
+
+
+@dataclass(frozen=True)
+class Retention:
+    """Scores in percent.
+
+    Args:
+        models: names; the first is the teacher
+        tasks: in the order of the tables
+        runs: scores by model and task, one dictionary of metrics a seed
+        chance: by task, see :func:`chance`
+    """
+
+    models: tuple[str, ...]
+    tasks: tuple[DownstreamTask, ...]
+    runs: Mapping[tuple[str, str], Sequence[Mapping[str, float]]]
+    chance: Mapping[str, float]
+
+    def scores(self, model: str, task: DownstreamTask, metric: str | None = None) -> list[float]:
+        """Of all seeds, by default of the metric that counts."""
+        return [run[metric or task.metric] for run in self.runs[model, task.name]]
+
+    def median(self, model: str, task: DownstreamTask, metric: str | None = None) -> float:
+        return statistics.median(self.scores(model, task, metric))
+
+    def average(self, model: str) -> float:
+        """Of the tasks' medians."""
+        return statistics.mean(self.median(model, task) for task in self.tasks)
+
+    def kept(self, model: str) -> float:
+        """Percent of the teacher's average: the paper's 97."""
+        return 100 * self.average(model) / self.average(self.models[0])
+
+    def kept_above_chance(self, model: str) -> float | None:
+        """Percent of what the teacher's average is above chance; None where it is not above."""
+        chance = statistics.mean(self.chance[task.name] for task in self.tasks)
+        learned_by_teacher = self.average(self.models[0]) - chance
+        return 100 * (self.average(model) - chance) / learned_by_teacher if learned_by_teacher > 0 else None
+
+
+def retention_of(jobs: Sequence[Job], chance: Mapping[str, float]) -> Retention:
+    """Collect the results of finished jobs, the teacher's first."""
+    runs: dict[tuple[str, str], list[Mapping[str, float]]] = {}
+    for job in jobs:
+        runs.setdefault((job.model, job.task.name), []).append(job.result())
+    models = tuple(dict.fromkeys(job.model for job in jobs))
+    tasks = tuple({job.task.name: job.task for job in jobs}.values())
+    return Retention(models, tasks, runs, chance)

@@ -1,0 +1,167 @@
+"""Jobs side by side, their failures, and what a second call does again. The commands are small programs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from torch.utils.tensorboard import SummaryWriter
+
+from fairseq_distil.errors import UserError
+from fairseq_distil.evaluation.retention.downstream_tasks import DOWNSTREAM_TASKS
+from fairseq_distil.evaluation.retention.grid import run_grid
+from fairseq_distil.evaluation.retention.jobs import Job, best_scores, hydra_value
+
+ROOT = Path(__file__).parents[3]
+MRPC, RTE = DOWNSTREAM_TASKS["MRPC"], DOWNSTREAM_TASKS["RTE"]
+
+
+@dataclass(frozen=True)
+class ProgramJob(Job):
+    """A job whose command is a Python program that finds the job's folder in its arguments."""
+
+    program: str = "pass"
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-c", self.program, str(self.folder)]
+
+
+@pytest.fixture
+def write_curve(tmp_path: Path) -> Callable[..., Path]:
+    def write(folder: Path, **scalars: list[float]) -> Path:
+        with SummaryWriter(str(folder)) as writer:
+            for name, values in scalars.items():
+                for index, value in enumerate(values):
+                    writer.add_scalar(name, value, 10 * index)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def make_job(tmp_path: Path, write_curve: Callable) -> Callable[..., ProgramJob]:
+    """Makes a job that would find 61 percent in its curves."""
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    (tmp_path / "data").mkdir()
+
+    def make(seed: int, program: str = "pass") -> ProgramJob:
+        folder = tmp_path / "runs" / f"seed{seed}"
+        recipe = ROOT / "examples" / RTE.recipe
+        job = ProgramJob("student", tmp_path / "model.pt", RTE, recipe, tmp_path / "data", seed, folder, (), program)
+        write_curve(job.curves / "valid", accuracy=[52.0, 61.0, 60.0])
+        return job
+
+    return make
+
+
+def test_the_best_validation_counts(write_curve: Callable, tmp_path: Path) -> None:
+    folder = write_curve(tmp_path / "valid", acc_and_f1=[50.0, 70.25, 60.0], accuracy=[80.0, 70.5, 1.0], f1=[1, 70, 2])
+    assert best_scores(folder, MRPC) == {"acc_and_f1": 70.25, "accuracy": 70.5, "f1": 70.0}
+    assert best_scores(folder, DOWNSTREAM_TASKS["CoLA"]) is None
+    assert best_scores(tmp_path / "absent", MRPC) is None
+
+
+def test_finished_jobs_are_not_run_again(make_job: Callable, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    count = "import sys; open(sys.argv[1] + '/count', 'a').write('x')"
+    jobs = [make_job(seed, count) for seed in (1, 2, 3)]
+    jobs[1].checkpoints.mkdir(parents=True)
+    run_grid(jobs[:1], at_a_time=1)
+    run_grid(jobs, at_a_time=2)
+    assert [(job.folder / "count").read_text() for job in jobs] == ["x", "x", "x"]
+    assert [job.result() for job in jobs] == [{"accuracy": 61.0}] * 3
+    assert not jobs[1].checkpoints.exists()
+    assert "student, RTE, seed 3: accuracy 61.00 (" in capsys.readouterr().err
+
+
+def test_a_failure_names_its_log_and_stops_the_others(make_job: Callable) -> None:
+    jobs = [make_job(1, "raise SystemExit('error: data x: no such file')"), make_job(2, "import time; time.sleep(60)")]
+    start = time.monotonic()
+    with pytest.raises(UserError) as raised:
+        run_grid(jobs, at_a_time=2)
+    assert time.monotonic() - start < 30
+    expected = f"student, RTE, seed 1: failed with exit status 1: data x: no such file; see {jobs[0].log}"
+    assert str(raised.value) == expected
+    assert [job.result() for job in jobs] == [None, None]
+
+
+def test_a_run_without_a_validation_is_no_result(make_job: Callable) -> None:
+    job = replace(make_job(1), task=DOWNSTREAM_TASKS["CoLA"])
+    with pytest.raises(UserError, match=r"student, CoLA, seed 1: no validation with mcc; see .*log"):
+        run_grid([job], at_a_time=1)
+    assert job.result() is None
+
+
+@pytest.mark.parametrize("changed", ["checkpoint", "overrides"])
+def test_results_of_another_encoder_or_other_settings_are_not_used(
+    make_job: Callable, tmp_path: Path, changed: str
+) -> None:
+    job = make_job(1)
+    run_grid([job], at_a_time=1)
+    if changed == "checkpoint":
+        (tmp_path / "other.pt").write_bytes(b"other weights")
+        other = replace(job, checkpoint=tmp_path / "other.pt")
+    else:
+        other = replace(job, overrides=("optimization.lr=[1]",))
+    with pytest.raises(UserError, match=f"{job.folder} is of another encoder, recipe, data or settings"):
+        run_grid([other], at_a_time=1)
+
+
+def test_interrupted_jobs_end_with_the_grid_and_run_again(make_job: Callable, tmp_path: Path) -> None:
+    """The grid in a process of its own, which is told to stop by SIGTERM while a job sleeps."""
+    sleep = "import os, sys, time; open(sys.argv[1] + '/pid', 'w').write(str(os.getpid())); time.sleep(100)"
+    job = make_job(1, sleep)
+    grid = f"""
+import signal, sys
+sys.path.insert(0, {str(ROOT)!r})
+from pathlib import Path, PosixPath
+from tests.evaluation.retention.test_grid import *
+from fairseq_distil.exit_status import exit_status
+sys.exit(exit_status(lambda: run_grid([{job!r}], 1)))
+"""
+    process = subprocess.Popen([sys.executable, "-c", grid], stderr=subprocess.PIPE, text=True)
+    pid = job.folder / "pid"
+    while not (pid.exists() and pid.read_text()):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM and "Traceback" not in errors
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+    assert job.result() is None
+    run_grid([replace(job, program="pass")], at_a_time=1)
+    assert job.result() == {"accuracy": 61.0}
+
+
+def test_command(make_job: Callable, tmp_path: Path) -> None:
+    job = replace(make_job(3), folder=tmp_path / "a b", overrides=("common.cpu=true",))
+    command = Job.command(job)
+    assert Path(command[0]).name == "fairseq-hydra-train"
+    assert command[1:5] == ["--config-dir", str(ROOT / "examples/glue/config"), "--config-name", "rte"]
+    assert {
+        f"task.data={tmp_path}/data",
+        f"model.pretrained={tmp_path}/model.pt",
+        f"checkpoint.save_dir='{tmp_path}/a b/checkpoints'",
+        "common.seed=3",
+        "common.cpu=true",
+    } <= set(command)
+
+
+def test_paths_for_hydra(compose_recipe: Callable, tmp_path: Path) -> None:
+    for name in ("plain-1.2_x", "with space", "comma,equals=1", "it's", "{braces}[x]", "per%cent#"):
+        overrides = [f"task.data={hydra_value(tmp_path / name)}", "model.pretrained=x", "checkpoint.save_dir=x"]
+        cfg = compose_recipe(ROOT / "examples" / RTE.recipe, *overrides)
+        assert cfg.task.data == str(tmp_path / name)
+
+
+def test_settings_are_kept_whole(make_job: Callable) -> None:
+    job = make_job(1)
+    job.prepare()
+    assert json.loads((job.folder / "settings.json").read_text())["overrides"] == []
+    job.prepare()

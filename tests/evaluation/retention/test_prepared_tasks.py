@@ -1,0 +1,86 @@
+"""Which tasks there are, and their data."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fairseq_distil.errors import UserError
+from fairseq_distil.evaluation.retention.chance import chance
+from fairseq_distil.evaluation.retention.downstream_tasks import DOWNSTREAM_TASKS
+from fairseq_distil.evaluation.retention.prepared_tasks import find_tasks, prepare_task
+
+RTE, STS_B = DOWNSTREAM_TASKS["RTE"], DOWNSTREAM_TASKS["STS-B"]
+
+
+def test_tasks_that_are_there(glue: Path) -> None:
+    (glue / "QNLI").mkdir()  # without train.tsv
+    assert [task.name for task in find_tasks(glue, None, None)] == ["RTE"]
+    assert [task.name for task in find_tasks(glue, glue, None)] == ["RTE", "SQuAD"]
+    assert [task.name for task in find_tasks(glue, glue, ["SQuAD", "STS-B", "CoLA"])] == ["CoLA", "STS-B", "SQuAD"]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["RTE", "SQuAD"], "--tasks: SQuAD needs --squad, the directory with its official files"),
+        (["IMDb"], "--tasks: no task IMDb; choose from CoLA, MNLI"),
+    ],
+)
+def test_tasks_that_are_not_there(glue: Path, names: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        find_tasks(glue, None, names)
+
+
+def test_an_empty_directory(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"{tmp_path}: no task of GLUE"):
+        find_tasks(tmp_path, None, None)
+
+
+def test_data_are_prepared_once(glue: Path, data_with_tokenizer: Path, tmp_path: Path) -> None:
+    directory = prepare_task(RTE, glue, None, data_with_tokenizer, tmp_path / "out", positions=17)
+    assert directory == tmp_path / "out" / "RTE"
+    before = (directory / "input0" / "train.idx").stat().st_mtime_ns
+    assert prepare_task(RTE, glue, None, data_with_tokenizer, tmp_path / "out", positions=17) == directory
+    assert (directory / "input0" / "train.idx").stat().st_mtime_ns == before
+
+
+def test_data_of_another_dictionary(
+    glue: Path, data_with_tokenizer: Path, write_data: Callable, tmp_path: Path
+) -> None:
+    prepare_task(RTE, glue, None, data_with_tokenizer, tmp_path / "out", positions=17)
+    other = Path(write_data(tmp_path / "other", {}, ["word1", "word0"]))
+    with pytest.raises(UserError, match="has another dictionary than"):
+        prepare_task(RTE, glue, None, other, tmp_path / "out", positions=17)
+
+
+def test_squad_needs_one_file_of_each_kind(tmp_path: Path, data_with_tokenizer: Path) -> None:
+    (tmp_path / "train-v1.1.json").write_text("{}")
+    squad = DOWNSTREAM_TASKS["SQuAD"]
+    with pytest.raises(UserError, match=rf"--squad {tmp_path}: 0 files dev\*.json, but there must be one"):
+        prepare_task(squad, None, tmp_path, data_with_tokenizer, tmp_path / "out", positions=17)
+
+
+def test_chance_is_the_most_frequent_class(glue: Path, data_with_tokenizer: Path, tmp_path: Path) -> None:
+    directory = prepare_task(RTE, glue, None, data_with_tokenizer, tmp_path / "out", positions=17)
+    labels = [line.rsplit("\t", 1)[1] for line in (glue / "RTE" / "dev.tsv").read_text().splitlines()[1:]]
+    most = max(labels.count("entailment"), labels.count("not_entailment"))
+    assert chance(RTE, directory) == pytest.approx(100 * most / len(labels))
+    assert chance(STS_B, tmp_path) == 0
+
+
+def test_chance_of_f1(tmp_path: Path, data_with_tokenizer: Path) -> None:
+    """5 of 8 are paraphrases: who says so of all is right in 5/8, with an F1 of 2 * 5/8 / (1 + 5/8)."""
+    (tmp_path / "MRPC").mkdir()
+    header = "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String"
+    generator = random.Random(2)
+    labels = [1] * 5 + [0] * 3
+    generator.shuffle(labels)
+    for name in ("train", "dev"):
+        rows = [f"{label}\t1\t2\tword1\tword2" for label in labels]
+        (tmp_path / "MRPC" / f"{name}.tsv").write_text("\n".join([header, *rows]) + "\n")
+    mrpc = DOWNSTREAM_TASKS["MRPC"]
+    directory = prepare_task(mrpc, tmp_path, None, data_with_tokenizer, tmp_path / "out", positions=17)
+    f1 = 2 * (5 / 8) / (1 + 5 / 8)
+    assert chance(mrpc, directory) == pytest.approx(100 * (5 / 8 + f1) / 2)

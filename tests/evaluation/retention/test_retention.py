@@ -1,0 +1,83 @@
+"""Hand-computed medians, averages and parts kept, and the tables and the picture of them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fairseq_distil.evaluation.model_size import ModelSize
+from fairseq_distil.evaluation.retention.downstream_tasks import DOWNSTREAM_TASKS
+from fairseq_distil.evaluation.retention.report import write_retention_report
+from fairseq_distil.evaluation.retention.retention import Retention
+
+RTE, STS_B = DOWNSTREAM_TASKS["RTE"], DOWNSTREAM_TASKS["STS-B"]
+
+
+def correlations(*averages: float) -> list[dict[str, float]]:
+    return [{"pearson_and_spearman": value, "pearson": value + 1, "spearman": value - 1} for value in averages]
+
+
+@pytest.fixture
+def retention() -> Retention:
+    return Retention(
+        models=("teacher", "student"),
+        tasks=(RTE, STS_B),
+        runs={
+            ("teacher", "RTE"): [{"accuracy": value} for value in (70.0, 60.0, 80.0)],
+            ("teacher", "STS-B"): correlations(90.0, 86.0, 90.0),
+            ("student", "RTE"): [{"accuracy": value} for value in (65.0, 66.0, 50.0)],
+            ("student", "STS-B"): correlations(80.0, 85.0, 84.0),
+        },
+        chance={"RTE": 52.0, "STS-B": 0.0},
+    )
+
+
+def test_medians_over_seeds(retention: Retention) -> None:
+    assert retention.median("student", RTE) == 65.0
+    assert retention.median("student", STS_B, "pearson") == 85.0
+    assert retention.average("teacher") == (70 + 90) / 2
+
+
+def test_part_of_the_teachers_average(retention: Retention) -> None:
+    assert retention.kept("teacher") == 100
+    assert retention.kept("student") == pytest.approx(100 * 74.5 / 80)
+    assert retention.kept_above_chance("student") == pytest.approx(100 * (74.5 - 26) / (80 - 26))
+
+
+def test_a_teacher_that_is_not_above_chance(retention: Retention) -> None:
+    nothing_learned = Retention(retention.models, retention.tasks, retention.runs, {"RTE": 100.0, "STS-B": 60.0})
+    assert nothing_learned.kept_above_chance("student") is None
+
+
+def test_report(retention: Retention, tmp_path: Path) -> None:
+    sizes = [ModelSize("teacher", 6, 200, 8.0, 0.004), ModelSize("student", 3, 120, 5.0, 0.0025)]
+    text = write_retention_report(retention, sizes, tmp_path / "new")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line]
+    assert ["RTE, accuracy", "70.0 (60.0 to 80.0)", "65.0 (50.0 to 66.0)", "52.0"] in rows
+    assert ["average", "80.0", "74.5", "26.0"] in rows
+    assert ["% of teacher's average", "100.0", "93.1", ""] in rows
+    assert ["% of teacher's average above chance", "100.0", "89.8", ""] in rows
+    assert ["STS-B, spearman", "89.0 (85.0 to 89.0)", "83.0 (79.0 to 84.0)"] in rows
+    assert ["student", "3", "120", "60%", "5.0", "2.50", "1.60x"] in rows
+    assert ["average", "79.2", "73.4", "92.7"] in rows  # the paper's, of these two tasks
+    assert (tmp_path / "new" / "report.md").read_text() == text + "\n"
+
+    report = json.loads((tmp_path / "new" / "report.json").read_text())
+    assert report["teacher"] == "teacher"
+    assert report["models"][1]["percent_kept"] == pytest.approx(93.125)
+    assert report["models"][1]["tasks"]["RTE"] == {
+        "metric": "accuracy",
+        "median": 65.0,
+        "runs": [{"accuracy": 65.0}, {"accuracy": 66.0}, {"accuracy": 50.0}],
+    }
+    with Image.open(tmp_path / "new" / "report.png") as picture:
+        picture.load()
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"report.md", "report.json", "report.png"}
+
+
+def test_every_task_has_a_recipe_that_chooses_by_its_metric() -> None:
+    examples = Path(__file__).parents[3] / "examples"
+    for task in DOWNSTREAM_TASKS.values():
+        recipe = (examples / task.recipe).read_text(encoding="utf-8")
+        assert f"best_checkpoint_metric: {task.metric}\n" in recipe, task.name
