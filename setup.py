@@ -22,7 +22,7 @@ setup(
         "onnx>=1.23",
         "onnxruntime>=1.32",
         "safetensors>=0.8",
-        "sentencepiece>=0.2",
+        "sentencepiece>=0.2.3",
         "tensorboard>=2.20",
         "tokenizers>=0.23",
         "torch>=2.11",

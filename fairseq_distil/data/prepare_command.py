@@ -1,46 +1,26 @@
 """What scripts/prepare_data.py does with its options."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from tqdm import tqdm
 
 from fairseq_distil.data.atomic_directory import refuse_existing
 from fairseq_distil.data.corpus import Corpus, CorpusSize, measure, split_documents
+from fairseq_distil.data.exit_status import exit_status
 from fairseq_distil.data.prepare import TRAIN, prepare
 from fairseq_distil.data.prepare_options import parse_options
 from fairseq_distil.data.text_files import require_text_file
 from fairseq_distil.data.tokenizers import GPT2BPETokenizer, SentencePieceTokenizer, Tokenizer, WordPieceTokenizer
 from fairseq_distil.data.tokenizers.sentencepiece import MODEL_FILE
 from fairseq_distil.data.tokenizers.sentencepiece_training import SentencePieceTraining
-from fairseq_distil.errors import UserError
-
-EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; a mistake of the user is one line on stderr and exit status 2."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _exit_on_signal)
-    try:
-        print(_run(parse_options(arguments)))
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return 0
-
-
-def _exit_on_signal(number: int, frame: FrameType | None) -> None:
-    # As an exception, so that what is half-written is removed on the way out.
-    sys.exit(128 + number)
+    return exit_status(lambda: print(_run(parse_options(arguments))))
 
 
 def _run(options: argparse.Namespace) -> str:

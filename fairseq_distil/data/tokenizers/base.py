@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from fairseq_distil.data.tokenizers.offsets import Offsets
+
 BOS, PAD, EOS, UNKNOWN, MASK = "<s>", "<pad>", "</s>", "<unk>", "<mask>"
 SPECIAL_SYMBOLS = (BOS, PAD, EOS, UNKNOWN, MASK)
 SETTINGS_FILE = "fairseq_distil_tokenizer.json"
@@ -44,6 +46,13 @@ class Tokenizer(ABC):
     @abstractmethod
     def encode_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The tokeniser's own ids of each text; ``symbol_of_id`` names them."""
+
+    @abstractmethod
+    def encode_with_offsets(self, text: str) -> tuple[list[int], Offsets]:
+        """The ids that ``encode_ids`` gives, and of each the characters ``[begin, end)`` of the text as it is given.
+
+        White space around a token is not its own, and what normalisation removed after it is: see ``tight_offsets``.
+        """
 
     @abstractmethod
     def begins_word(self, symbol: str) -> bool:

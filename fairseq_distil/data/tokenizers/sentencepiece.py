@@ -6,6 +6,7 @@ from pathlib import Path
 from sentencepiece import SentencePieceProcessor
 
 from fairseq_distil.data.tokenizers.base import BOS, EOS, MASK, PAD, SPECIAL_SYMBOLS, UNKNOWN, Tokenizer
+from fairseq_distil.data.tokenizers.offsets import Offsets, tight_offsets
 from fairseq_distil.errors import UserError
 
 MODEL_FILE = "sentencepiece.bpe.model"
@@ -38,6 +39,10 @@ class SentencePieceTokenizer(Tokenizer):
     def encode_ids(self, texts: Sequence[str]) -> list[list[int]]:
         # One thread: callers that want more run this in several processes.
         return self._processor.encode(list(texts), out_type=int, num_threads=1)
+
+    def encode_with_offsets(self, text: str) -> tuple[list[int], Offsets]:
+        encoding = self._processor.encode(text, return_type="offset_mapping")
+        return encoding["ids"], tight_offsets(text, encoding["offsets"])
 
     def begins_word(self, symbol: str) -> bool:
         return symbol.startswith(WORD_START) or symbol in SPECIAL_SYMBOLS

@@ -7,6 +7,7 @@ from tokenizers import Tokenizer as RustTokenizer
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from fairseq_distil.data.tokenizers.base import BOS, EOS, MASK, PAD, SPECIAL_SYMBOLS, UNKNOWN, Tokenizer
+from fairseq_distil.data.tokenizers.offsets import Offsets, tight_offsets
 from fairseq_distil.errors import UserError
 
 VOCABULARY_FILE = "vocab.txt"
@@ -47,6 +48,10 @@ class WordPieceTokenizer(Tokenizer):
 
     def encode_ids(self, texts: Sequence[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def encode_with_offsets(self, text: str) -> tuple[list[int], Offsets]:
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        return encoding.ids, tight_offsets(text, encoding.offsets)
 
     def begins_word(self, symbol: str) -> bool:
         return not symbol.startswith(CONTINUATION)

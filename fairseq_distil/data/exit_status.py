@@ -1,0 +1,31 @@
+"""How a command that writes a directory ends: whole or not at all, and mistakes in one line."""
+
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from fairseq_distil.errors import UserError
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def exit_status(run: Callable[[], object]) -> int:
+    """Run a command; a mistake of the user is one line on stderr and exit status 2."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _exit_on_signal)
+    try:
+        run()
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _exit_on_signal(number: int, frame: FrameType | None) -> None:
+    # As an exception, so that what is half-written is removed on the way out.
+    sys.exit(128 + number)
