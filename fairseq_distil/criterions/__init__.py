@@ -1,5 +1,11 @@
 """Registered criterions."""
 
 from .distillation import DistillationConfig, DistillationCriterion
+from .question_answering import QuestionAnsweringCriterion, QuestionAnsweringCriterionConfig
 
-__all__ = ["DistillationConfig", "DistillationCriterion"]
+__all__ = [
+    "DistillationConfig",
+    "DistillationCriterion",
+    "QuestionAnsweringCriterion",
+    "QuestionAnsweringCriterionConfig",
+]

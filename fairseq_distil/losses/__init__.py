@@ -1,8 +1,9 @@
-"""The terms of the distillation objective as pure tensor functions. Nothing in this room imports fairseq.
+"""The terms of the objectives as pure tensor functions. Nothing in this room imports fairseq.
 
-Every loss is a sum over rows (tokens); the criterion divides.
+Every loss is a sum over rows (tokens, or windows with an answer); the criterion divides.
 """
 
+from .answer_span import answer_span_loss, answer_span_soft_target_loss
 from .cosine import cosine_distance
 from .populations import TokenPositions
 from .soft_target import soft_target_loss
@@ -14,6 +15,8 @@ __all__ = [
     "TokenPositions",
     "VocabularyLoss",
     "VocabularyProjection",
+    "answer_span_loss",
+    "answer_span_soft_target_loss",
     "cosine_distance",
     "reference_vocabulary_loss",
     "soft_target_loss",

@@ -1,6 +1,7 @@
 """A student encoder beside its frozen teacher, registered as ``teacher_student``."""
 
 import logging
+import os
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Optional
 
@@ -133,11 +134,25 @@ class TeacherStudentModel(DistilEncoderModel):
         """The teacher's last hidden states ``(batch, length, width)`` for the student's input."""
         return self.teacher(**net_input, features_only=True)[0]
 
+    @torch.inference_mode()
+    def teacher_answer_logits(self, net_input: Dict[str, Any]) -> Tensor:
+        """The logits ``(batch, length, 2)`` of the teacher's question-answering head for the student's input."""
+        return self.teacher(**net_input, answer_logits=True)[0]
+
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> "TeacherStudentModel":
         self.teacher._apply(function, recurse)
         if self._teacher_dtype is not None:
             self.teacher.to(self._teacher_dtype)
         return super()._apply(function, recurse)
+
+
+def without_missing_teacher(cfg: Any) -> Any:
+    """The settings of a checkpoint's model; those of its student alone, where the teacher is not at hand."""
+    if "teacher" not in cfg or os.path.exists(cfg.teacher or ""):
+        return cfg
+    if cfg.teacher:
+        logger.warning("teacher %s: no such file; the student is loaded without it", cfg.teacher)
+    return OmegaConf.merge(cfg, {"_name": "distil_encoder"})
 
 
 def _require_consistent(cfg: TeacherStudentConfig) -> None:

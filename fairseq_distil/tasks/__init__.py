@@ -2,5 +2,6 @@
 
 from .distil_masked_lm import DistilMaskedLMTask
 from .distil_masked_lm_config import DistilMaskedLMConfig
+from .question_answering import QuestionAnsweringConfig, QuestionAnsweringTask
 
-__all__ = ["DistilMaskedLMConfig", "DistilMaskedLMTask"]
+__all__ = ["DistilMaskedLMConfig", "DistilMaskedLMTask", "QuestionAnsweringConfig", "QuestionAnsweringTask"]

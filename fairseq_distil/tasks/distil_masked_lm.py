@@ -1,18 +1,15 @@
 """Masked language modelling with dynamic masking, registered as ``distil_masked_lm``."""
 
-import logging
 import os
 from typing import Any, Dict, List, Optional
 
 import numpy as np
-import torch
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion
 from fairseq.data import Dictionary, FairseqDataset
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import register_task
 from fairseq.tasks.masked_lm import MaskedLMTask
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from fairseq_distil.criterions import DistillationCriterion
@@ -25,15 +22,14 @@ from fairseq_distil.data.token_blocks import load_token_blocks
 from fairseq_distil.data.tokenizers import load_tokenizer
 from fairseq_distil.errors import UserError
 from fairseq_distil.models import DistilEncoderModel
-from fairseq_distil.modules import autocast, keep_released_memory
+from fairseq_distil.models.teacher_student import without_missing_teacher
 
+from .autocast_steps import AutocastSteps
 from .distil_masked_lm_config import DistilMaskedLMConfig, require_valid
-
-logger = logging.getLogger(__name__)
 
 
 @register_task("distil_masked_lm", dataclass=DistilMaskedLMConfig)
-class DistilMaskedLMTask(MaskedLMTask):
+class DistilMaskedLMTask(AutocastSteps, MaskedLMTask):
     """Blocks of text with masks drawn anew each epoch, for the whole batch at once; no next-sentence prediction."""
 
     def __init__(self, cfg: DistilMaskedLMConfig, dictionary: Dictionary) -> None:
@@ -129,10 +125,7 @@ class DistilMaskedLMTask(MaskedLMTask):
         Raises:
             UserError: samples are longer than the model's positions
         """
-        if from_checkpoint and "teacher" in cfg and not os.path.exists(cfg.teacher or ""):
-            if cfg.teacher:
-                logger.warning("teacher %s: no such file; the student is loaded without it", cfg.teacher)
-            cfg = OmegaConf.merge(cfg, {"_name": "distil_encoder"})
+        cfg = without_missing_teacher(cfg) if from_checkpoint else cfg
         model = self._model = super().build_model(cfg, from_checkpoint)
         if isinstance(model, DistilEncoderModel) and self.cfg.tokens_per_sample > model.max_positions():
             raise UserError(
@@ -156,36 +149,3 @@ class DistilMaskedLMTask(MaskedLMTask):
         elif self.cfg.mask_prob == 0:
             raise UserError(f"task.mask_prob is 0, which leaves criterion {cfg._name} nothing to predict; raise it")
         return criterion
-
-    def train_step(
-        self,
-        sample: Dict[str, Any],
-        model: BaseFairseqModel,
-        criterion: torch.nn.Module,
-        optimizer: Any,
-        update_num: int,
-        ignore_grad: bool = False,
-    ) -> Any:
-        """One forward, under autocast, and backward; see :meth:`fairseq.tasks.FairseqTask.train_step`."""
-        if sample["target"].device.type == "cpu":
-            keep_released_memory()
-        model.train()
-        model.set_num_updates(update_num)
-        with torch.autograd.profiler.record_function("forward"), self._autocast(sample):
-            loss, sample_size, logging_output = criterion(model, sample)
-        if ignore_grad:
-            loss *= 0
-        with torch.autograd.profiler.record_function("backward"):
-            optimizer.backward(loss)
-        return loss, sample_size, logging_output
-
-    def valid_step(self, sample: Dict[str, Any], model: BaseFairseqModel, criterion: torch.nn.Module) -> Any:
-        with self._autocast(sample):
-            return super().valid_step(sample, model, criterion)
-
-    def _autocast(self, sample: Dict[str, Any]) -> torch.autocast:
-        device_type, name = sample["target"].device.type, str(self.cfg.autocast_dtype)
-        if name == "none" and self.cfg.amp and device_type == "cuda":
-            name = "float16"  # what --amp means in fairseq
-        dtype: Optional[torch.dtype] = None if name == "none" else getattr(torch, name)
-        return autocast(device_type, dtype)

@@ -1,0 +1,171 @@
+"""Answers as parts of a context, registered as ``question_answering``."""
+
+import os
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional
+
+import numpy as np
+import torch
+from fairseq import utils
+from fairseq.criterions import FairseqCriterion
+from fairseq.data import Dictionary, FairseqDataset
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.logging import metrics
+from fairseq.models import BaseFairseqModel
+from fairseq.tasks import FairseqTask, register_task
+from omegaconf import II, MISSING
+
+from fairseq_distil.criterions import QuestionAnsweringCriterion
+from fairseq_distil.data.dictionary_check import MASK_SYMBOL, load_shared_dictionary, require_same_symbols
+from fairseq_distil.data.question_answering_dataset import load_windows
+from fairseq_distil.errors import UserError
+from fairseq_distil.evaluation.answer_texts import rank_answers, score_ranked
+from fairseq_distil.models import DistilEncoderModel
+from fairseq_distil.models.teacher_student import without_missing_teacher
+
+from .autocast_steps import AutocastSteps
+
+BEST_SPANS = "_best_spans"  # fairseq does not print what begins with an underscore
+
+
+@dataclass
+class QuestionAnsweringConfig(FairseqDataclass):
+    data: str = field(default=MISSING, metadata={"help": "directory that scripts/prepare_squad.py wrote"})
+    max_answer_tokens: int = field(default=30, metadata={"help": "tokens of a predicted answer at most"})
+    autocast_dtype: ChoiceEnum(["none", "bfloat16", "float16"]) = field(
+        default="none",
+        metadata={
+            "help": "type of matrix products; weights stay float32. bfloat16 is float32 on a CPU without its "
+            "instructions; float16 needs --amp, which scales the loss"
+        },
+    )
+    seed: int = II("common.seed")
+    amp: bool = II("common.amp")
+
+
+@register_task("question_answering", dataclass=QuestionAnsweringConfig)
+class QuestionAnsweringTask(AutocastSteps, FairseqTask):
+    """SQuAD v1.1: windows of a context after a question, and the positions of the answer.
+
+    Validation reports ``exact_match`` and ``f1`` in percent, over all questions of the split: the best span of each
+    window is collected from batches and workers, and questions are scored at the end.
+    """
+
+    def __init__(self, cfg: QuestionAnsweringConfig, dictionary: Dictionary) -> None:
+        if cfg.max_answer_tokens < 1:
+            raise UserError(f"task.max_answer_tokens is {cfg.max_answer_tokens}, but must be positive")
+        if str(cfg.autocast_dtype) == "float16" and not cfg.amp:
+            raise UserError("task.autocast_dtype float16 needs loss scaling: add --amp (common.amp), or use bfloat16")
+        super().__init__(cfg)
+        self.dictionary = dictionary
+        self.data_vocabulary_size = len(dictionary)  # as yet without the mask
+        dictionary.add_symbol(MASK_SYMBOL)  # of the pre-training, so that ids and embeddings stay the same
+        self._model: Optional[BaseFairseqModel] = None
+        self.state.merge_state_dict({"dictionary_symbols": list(dictionary.symbols)})
+
+    @classmethod
+    def setup_task(cls, cfg: QuestionAnsweringConfig, **_: Any) -> "QuestionAnsweringTask":
+        """Read ``dict.txt`` of the data.
+
+        Raises:
+            UserError: a setting is out of range, or the dictionary is missing or damaged
+        """
+        return cls(cfg, load_shared_dictionary(utils.split_paths(cfg.data)[:1]))
+
+    @property
+    def source_dictionary(self) -> Dictionary:
+        return self.dictionary
+
+    @property
+    def target_dictionary(self) -> Dictionary:
+        return self.dictionary
+
+    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
+        """Take over what a checkpoint says of its task.
+
+        Raises:
+            UserError: the checkpoint was trained with another dictionary
+        """
+        symbols = state_dict.get("dictionary_symbols", self.dictionary.symbols)
+        require_same_symbols("the checkpoint", symbols, "the data's dict.txt", self.dictionary.symbols)
+        super().load_state_dict(state_dict)
+
+    def load_dataset(self, split: str, combine: bool = False, **_: Any) -> None:
+        """Map a split's files.
+
+        Raises:
+            UserError: the data are missing or damaged, or do not belong together
+        """
+        prefix = os.path.join(utils.split_paths(self.cfg.data)[0], split)
+        self.datasets[split] = load_windows(
+            prefix, split, self.data_vocabulary_size, self.dictionary.pad(), self.cfg.seed
+        )
+
+    def filter_indices_by_size(
+        self,
+        indices: np.ndarray,
+        dataset: FairseqDataset,
+        max_positions: Optional[Any] = None,
+        ignore_invalid_inputs: bool = False,
+    ) -> np.ndarray:
+        """Refuse windows that are longer than the model's positions.
+
+        Raises:
+            UserError: there are some, and they are not to be left out; or no window remains
+        """
+        kept = super().filter_indices_by_size(indices, dataset, max_positions, ignore_invalid_inputs=True)
+        too_long = len(indices) - len(kept)
+        if (too_long and not ignore_invalid_inputs) or len(kept) == 0:
+            raise UserError(
+                f"data {self.cfg.data}: {too_long:,} of {len(indices):,} windows are longer than the model's "
+                f"{max_positions} positions; prepare the data with a smaller --length, see scripts/prepare_squad.py"
+            )
+        return kept
+
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
+        """Build the model with a head for answers; a student from a checkpoint needs no teacher.
+
+        Raises:
+            UserError: the model is of another kind
+        """
+        model = super().build_model(without_missing_teacher(cfg) if from_checkpoint else cfg, from_checkpoint)
+        if not isinstance(model, DistilEncoderModel):
+            raise UserError(
+                f"task question_answering needs a distil_encoder or a teacher_student, not {cfg._name}; give --arch "
+                "(model._name) one of them"
+            )
+        model.register_question_answering_head()
+        self._model = model
+        return model
+
+    def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> FairseqCriterion:
+        """Build the criterion, which fairseq does after the model, and check that the two fit.
+
+        Raises:
+            UserError: the model lacks what the criterion needs
+        """
+        criterion = super().build_criterion(cfg, from_checkpoint)
+        if isinstance(criterion, QuestionAnsweringCriterion) and self._model is not None:
+            criterion.require_suitable(self._model)
+        return criterion
+
+    @staticmethod
+    def logging_outputs_can_be_summed(criterion: FairseqCriterion) -> bool:
+        """In training; in validation workers send their spans, which fairseq gathers where nothing can be summed."""
+        return criterion.training
+
+    def reduce_metrics(self, logging_outputs: List[Dict[str, Any]], criterion: FairseqCriterion) -> None:
+        """Log the criterion's means; in validation also the scores of the questions that were seen."""
+        super().reduce_metrics(logging_outputs, criterion)
+        spans = [log["best_spans"] for log in logging_outputs if "best_spans" in log]
+        if not spans:
+            return
+        (split,) = {log["split"] for log in logging_outputs if "split" in log}
+        metrics.log_concat_tensor(BEST_SPANS, torch.cat(spans))
+        for index, name in enumerate(("exact_match", "f1")):
+            metrics.log_derived(name, lambda meters, index=index: self._scores(split, meters)[index])
+
+    def _scores(self, split: str, meters: Dict[str, Any]) -> List[float]:
+        prepared = self.datasets[split].split
+        scores = score_ranked(prepared, rank_answers(prepared, meters[BEST_SPANS].tensor, n_best=1))
+        return [round(score, 3) for score in scores]
