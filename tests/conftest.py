@@ -1,5 +1,8 @@
 """Tiny binarised data, runs set up from a configuration as fairseq-hydra-train does, and scripts as processes."""
 
+import json
+import random
+import re
 import shutil
 import subprocess
 import tarfile
@@ -24,6 +27,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 import fairseq_distil  # noqa: F401  registers the parts
+from fairseq_distil.data.squad.prepare import prepare_squad
+from fairseq_distil.data.squad.windows import WindowSizes
 from fairseq_distil.data.tokenizers import WordPieceTokenizer
 
 from .forked_processes import ForkingServer
@@ -198,3 +203,41 @@ def difficult_texts() -> list[str]:
         "antidisestablishmentarianism " + "x" * 150 + " pneumonoultramicroscopic",
         "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 ﬁne ①②③ Ⅷ ½",
     ]
+
+
+@pytest.fixture(scope="session")
+def squad_content() -> dict[str, Any]:
+    """18 questions on 6 contexts of 14 words of ``SYMBOLS``, in the official layout, with answers of 1 to 3 words."""
+    generator = random.Random(7)
+    paragraphs = []
+    for paragraph in range(6):
+        words = generator.choices(SYMBOLS, k=14)
+        context = "".join(word + generator.choice([" ", "  "]) for word in words).strip()
+        begins = [sum(len(part) for part in re.findall(r"\S+|\s+", context)[: 2 * index]) for index in range(14)]
+        qas = []
+        for number in range(3):
+            first = generator.randrange(12)
+            last = first + generator.randrange(3)
+            text = context[begins[first] : begins[last] + len(words[last])]
+            question = " ".join(generator.choices(SYMBOLS, k=3))
+            answers = [{"text": text, "answer_start": begins[first]}]
+            qas.append({"id": f"q{paragraph}-{number}", "question": question, "answers": answers})
+        paragraphs.append({"context": context, "qas": qas})
+    return {"version": "1.1", "data": [{"title": "all", "paragraphs": paragraphs}]}
+
+
+@pytest.fixture(scope="session")
+def squad_file(squad_content: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a file."""
+    path = tmp_path_factory.mktemp("squad") / "squad.json"
+    path.write_text(json.dumps(squad_content), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def squad_data(squad_file: Path, data_with_tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as prepared data, ``train`` and ``valid`` alike, in 36 windows of at most 16 tokens."""
+    output = tmp_path_factory.mktemp("squad_data") / "squad"
+    files = {"train": squad_file, "valid": squad_file}
+    prepare_squad(files, data_with_tokenizer, output, WindowSizes(length=16, stride=5, question_length=3))
+    return output
