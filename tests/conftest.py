@@ -151,11 +151,15 @@ def compose_recipe() -> Callable[..., DictConfig]:
 
 @pytest.fixture(scope="session")
 def setup_run(data: str) -> Callable[..., Run]:
-    """Sets up task, model and criterion from the settings of each; ``model`` and ``criterion`` need a ``_name``."""
+    """Sets up task, model and criterion from the settings of each; ``model`` and ``criterion`` need a ``_name``.
+
+    The task is ``distil_masked_lm`` on ``data`` unless its settings, with a ``_name``, say otherwise.
+    """
 
     def setup(model: dict, criterion: dict = MASKED_LM, **task: Any) -> Run:
         torch.manual_seed(1)
-        task = {"_name": "distil_masked_lm", "data": data, "tokens_per_sample": 17} | task
+        if "_name" not in task:
+            task = {"_name": "distil_masked_lm", "data": data, "tokens_per_sample": 17} | task
         settings = {"task": task, "model": model, "criterion": criterion, "common": {"cpu": True}, **OPTIMIZATION}
         cfg = OmegaConf.merge(OmegaConf.structured(FairseqConfig), settings)
         add_defaults(cfg)

@@ -63,6 +63,12 @@ def launch_line(path: Path) -> list[str]:
     return shlex.split(command)
 
 
+PRETRAINING = [
+    path for path in RECIPES if "model.pretrained" not in own_settings(path)
+]  # fine-tuning has its own tests
+pretraining_recipe = pytest.mark.parametrize("recipe", PRETRAINING, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
+
+
 @pytest.fixture(scope="module")
 def tiny_teacher(setup_run: Callable, tmp_path_factory: pytest.TempPathFactory) -> str:
     """As deep as BERT-base."""
@@ -75,7 +81,7 @@ def test_all_recipes_are_found() -> None:
     assert found >= {"quickstart/teacher", "quickstart/student", "quickstart/no_teacher", "distilbert/distilbert"}
 
 
-@every_recipe
+@pretraining_recipe
 def test_trains_at_a_tiny_size(
     compose_recipe: Callable, data: str, tiny_teacher: str, tmp_path: Path, recipe: Path
 ) -> None:
