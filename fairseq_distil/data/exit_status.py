@@ -13,8 +13,7 @@ EXIT_INTERRUPTED = 130
 
 def exit_status(run: Callable[[], object]) -> int:
     """Run a command; a mistake of the user is one line on stderr and exit status 2."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _exit_on_signal)
+    handlers = {number: signal.signal(number, _exit_on_signal) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         run()
     except (UserError, OSError) as error:
@@ -23,6 +22,9 @@ def exit_status(run: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)
         return EXIT_INTERRUPTED
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     return 0
 
 

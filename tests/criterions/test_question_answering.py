@@ -18,7 +18,9 @@ def run(setup_run: Callable, squad_data: Path) -> Callable:
     def setup(criterion: dict | None = None, **model: object):
         model = {"_name": "distil_encoder", "encoder_layers": 1, **TINY, **NO_DROPOUT, **model}
         criterion = {"_name": "question_answering", **(criterion or {})}
-        return setup_run(model, criterion, _name="question_answering", data=str(squad_data))
+        made = setup_run(model, criterion, _name="question_answering", data=str(squad_data))
+        made.model.eval()  # without dropout, which the head has whatever the encoder's
+        return made
 
     return setup
 

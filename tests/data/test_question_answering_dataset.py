@@ -31,7 +31,7 @@ def test_batches_hold_windows_of_similar_length(dataset: QuestionAnsweringDatase
     order = dataset.ordered_indices()
     assert sorted(order) == list(range(36))
     assert dataset.sizes[order].tolist() == [15] * 18 + [16] * 18
-    assert order.tolist() != sorted(order, key=lambda index: dataset.sizes[index])
+    assert order.tolist() != sorted(range(36), key=lambda index: dataset.sizes[index])
 
 
 def test_a_batch_of_nothing_has_no_loss(dataset: QuestionAnsweringDataset) -> None:

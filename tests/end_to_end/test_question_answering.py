@@ -53,20 +53,25 @@ def answer_options(options: Options, squad_data: Path) -> Options:
 
 
 @pytest.fixture(scope="module")
-def teacher(forking_server: ForkingServer, answer_options: Options, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def answering_teacher(
+    forking_server: ForkingServer, answer_options: Options, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
     save_dir = tmp_path_factory.mktemp("answers_teacher")
     arguments = answer_options(save_dir, **TEACHER)
     return forking_server.run("fairseq-train", *arguments, save_dir=save_dir).assert_succeeded()
 
 
 @pytest.fixture(scope="module")
-def student(
-    forking_server: ForkingServer, answer_options: Options, teacher: Run, tmp_path_factory: pytest.TempPathFactory
+def answering_student(
+    forking_server: ForkingServer,
+    answer_options: Options,
+    answering_teacher: Run,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Run:
     """Of one layer, from the best teacher."""
     save_dir = tmp_path_factory.mktemp("answers_student")
     teacher_path = save_dir / "teacher.pt"
-    shutil.copy(teacher.save_dir / "checkpoint_best.pt", teacher_path)
+    shutil.copy(answering_teacher.save_dir / "checkpoint_best.pt", teacher_path)
     settings = {"arch": "teacher_student", "teacher": teacher_path, "teacher_weight": 2, "soft_target_temperature": 1.5}
     run = forking_server.run("fairseq-train", *answer_options(save_dir, **settings), save_dir=save_dir)
     teacher_path.unlink()  # what follows must not need it
@@ -74,38 +79,38 @@ def student(
 
 
 @pytest.fixture
-def best_student(student: Run) -> Path:
-    return student.save_dir / "checkpoint_best.pt"
+def best_student(answering_student: Run) -> Path:
+    return answering_student.save_dir / "checkpoint_best.pt"
 
 
 def scores(run: Run) -> list[float]:
     return [float(record["valid_f1"]) for record in run.logged("valid")]
 
 
-def test_a_memorisable_set_is_learnt(teacher: Run) -> None:
-    f1 = scores(teacher)
+def test_a_memorisable_set_is_learnt(answering_teacher: Run) -> None:
+    f1 = scores(answering_teacher)
     assert f1[-1] > 95 and f1[-1] > f1[0]
-    assert teacher.checkpoint("checkpoint_best.pt")["extra_state"]["best"] == max(f1)
-    assert "soft_target_loss" not in teacher.logged("train_inner")[-1]
+    assert answering_teacher.checkpoint("checkpoint_best.pt")["extra_state"]["best"] == max(f1)
+    assert "soft_target_loss" not in answering_teacher.logged("train_inner")[-1]
 
 
-def test_the_student_learns_from_the_teacher(student: Run) -> None:
-    assert scores(student)[-1] > 95
-    divergences = [float(record["soft_target_loss"]) for record in student.logged("train_inner")]
+def test_the_student_learns_from_the_teacher(answering_student: Run) -> None:
+    assert scores(answering_student)[-1] > 95
+    divergences = [float(record["soft_target_loss"]) for record in answering_student.logged("train_inner")]
     assert divergences[-1] < divergences[0] / 2
-    assert "teacher" not in " ".join(student.weights())
-    assert {name for name in student.weights() if "layers" in name and "layers.0." not in name} == set()
+    assert "teacher" not in " ".join(answering_student.weights())
+    assert {name for name in answering_student.weights() if "layers" in name and "layers.0." not in name} == set()
 
 
 def test_the_script_gives_the_scores_of_validation(
-    student: Run, best_student: Path, squad_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    answering_student: Run, best_student: Path, squad_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     main = runpy.run_path(str(ROOT / "scripts" / "predict_squad.py"))["main"]
     output, n_best = tmp_path / "new" / "predictions.json", tmp_path / "n_best.json"
     arguments = [best_student, "--data", squad_data, "--output", output, "--n-best-output", n_best, "--batch-size", 5]
     assert main([*map(str, arguments), "--cpu", "--n-best", "4"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    best = max(student.logged("valid"), key=lambda record: float(record["valid_f1"]))
+    best = max(answering_student.logged("valid"), key=lambda record: float(record["valid_f1"]))
     assert printed["f1"] == pytest.approx(float(best["valid_f1"]), abs=1e-3)
     assert printed["exact_match"] == pytest.approx(float(best["valid_exact_match"]), abs=1e-3)
     predictions, candidates = json.loads(output.read_text()), json.loads(n_best.read_text())
@@ -171,10 +176,10 @@ def test_a_teacher_that_was_not_fine_tuned(
 
 
 @pytest.mark.slow
-def test_two_workers_report_the_scores_of_one(answer_options: Options, teacher: Run, tmp_path: Path) -> None:
+def test_two_workers_report_the_scores_of_one(answer_options: Options, answering_teacher: Run, tmp_path: Path) -> None:
     """They go on from the teacher's last checkpoint, validate and stop."""
     from .test_effective_batch import run_workers
 
-    shutil.copy(teacher.save_dir / "checkpoint_last.pt", tmp_path)
+    shutil.copy(answering_teacher.save_dir / "checkpoint_last.pt", tmp_path)
     run = run_workers(partial(answer_options, **TEACHER), tmp_path, 2, lr=1e-9, max_update=121, batch_size=5)
-    assert scores(run)[-1] == pytest.approx(scores(teacher)[-1], abs=1e-3)
+    assert scores(run)[-1] == pytest.approx(scores(answering_teacher)[-1], abs=1e-3)

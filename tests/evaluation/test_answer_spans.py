@@ -31,12 +31,12 @@ def test_against_two_loops(max_tokens: int, n_best: int) -> None:
 
 def test_by_hand() -> None:
     """``<s> q </s> a b c </s> <pad>``: larger logits outside the context, and of ends before starts, do not count."""
-    starts = torch.tensor([9.0, 9, 9, 1, 0, 5, 9, 9])
+    starts = torch.tensor([9.0, 9, 9, 1, 0, 5.5, 9, 9])
     ends = torch.tensor([9.0, 9, 9, 4, 2, 0, 9, 9])
     logits = torch.stack([starts, ends], -1)[None]
     spans = best_spans(logits, torch.tensor([3]), torch.tensor([7]), max_tokens=2, n_best=5)
     found = list(zip(*(column[0].tolist() for column in spans), strict=True))
-    assert found == [(5, 3, 3), (5, 5, 5), (3, 3, 4), (2, 4, 4), (0, 4, 5)]
+    assert found == [(5.5, 5, 5), (5, 3, 3), (3, 3, 4), (2, 4, 4), (0, 4, 5)]
 
 
 def test_a_window_without_context_has_no_span() -> None:

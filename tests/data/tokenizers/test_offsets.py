@@ -35,7 +35,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Callable[[], Tok
 
     def sentencepiece() -> Tokenizer:
         lines = ["Ça déjà été vu: 中 文 和 日 本 語 ( ok ) soft hy, fine fin."] * 20
-        SentencePieceTraining(vocabulary_size=45, character_coverage=1.0).train(lines, directory / "model")
+        SentencePieceTraining(vocabulary_size=36, character_coverage=1.0).train(lines, directory / "model")
         return SentencePieceTokenizer(directory / "model")
 
     return {"wordpiece": wordpiece, "sentencepiece": sentencepiece}
