@@ -30,7 +30,7 @@ SETTINGS = {
     "batch_size": 18,
     "batch_size_valid": 7,
     "lr": 0.003,
-    "max_update": 120,
+    "max_update": 80,
     "validate_interval": 20,
     "save_interval": 20,
     "no_epoch_checkpoints": True,
@@ -181,5 +181,5 @@ def test_two_workers_report_the_scores_of_one(answer_options: Options, answering
     from .test_effective_batch import run_workers
 
     shutil.copy(answering_teacher.save_dir / "checkpoint_last.pt", tmp_path)
-    run = run_workers(partial(answer_options, **TEACHER), tmp_path, 2, lr=1e-9, max_update=121, batch_size=5)
+    run = run_workers(partial(answer_options, **TEACHER), tmp_path, 2, lr=1e-9, max_update=81, batch_size=5)
     assert scores(run)[-1] == pytest.approx(scores(answering_teacher)[-1], abs=1e-3)
