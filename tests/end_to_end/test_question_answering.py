@@ -16,8 +16,9 @@ from fairseq_distil.data.question_answering_dataset import load_windows
 from fairseq_distil.evaluation.answer_prediction import predict_answers
 from fairseq_distil.models import DistilEncoderModel
 
-from .commands import ForkingServer, Run
+from .commands import ForkedCommands, Run
 from .conftest import Options
+from .test_effective_batch import run_workers
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {
@@ -49,21 +50,21 @@ TEACHER = {
 
 @pytest.fixture(scope="module")
 def answer_options(options: Options, squad_data: Path) -> Options:
-    return partial(options, data=squad_data, **SETTINGS)
+    return lambda save_dir, **changed: options(save_dir, data=squad_data, **SETTINGS | changed)
 
 
 @pytest.fixture(scope="module")
 def answering_teacher(
-    forking_server: ForkingServer, answer_options: Options, tmp_path_factory: pytest.TempPathFactory
+    commands: ForkedCommands, answer_options: Options, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
     save_dir = tmp_path_factory.mktemp("answers_teacher")
     arguments = answer_options(save_dir, **TEACHER)
-    return forking_server.run("fairseq-train", *arguments, save_dir=save_dir).assert_succeeded()
+    return commands.run("fairseq-train", *arguments, save_dir=save_dir).assert_succeeded()
 
 
 @pytest.fixture(scope="module")
 def answering_student(
-    forking_server: ForkingServer,
+    commands: ForkedCommands,
     answer_options: Options,
     answering_teacher: Run,
     tmp_path_factory: pytest.TempPathFactory,
@@ -73,7 +74,7 @@ def answering_student(
     teacher_path = save_dir / "teacher.pt"
     shutil.copy(answering_teacher.save_dir / "checkpoint_best.pt", teacher_path)
     settings = {"arch": "teacher_student", "teacher": teacher_path, "teacher_weight": 2, "soft_target_temperature": 1.5}
-    run = forking_server.run("fairseq-train", *answer_options(save_dir, **settings), save_dir=save_dir)
+    run = commands.run("fairseq-train", *answer_options(save_dir, **settings), save_dir=save_dir)
     teacher_path.unlink()  # what follows must not need it
     return run.assert_succeeded()
 
@@ -168,18 +169,18 @@ def test_transformers_gives_the_same_logits(best_student: Path, squad_data: Path
 
 
 def test_a_teacher_that_was_not_fine_tuned(
-    forking_server: ForkingServer, answer_options: Options, teacher_path: Path, tmp_path: Path
+    commands: ForkedCommands, answer_options: Options, teacher_path: Path, tmp_path: Path
 ) -> None:
     arguments = answer_options(tmp_path / "run", arch="teacher_student", teacher=teacher_path)
-    run = forking_server.run("fairseq-train", *arguments, save_dir=tmp_path / "run")
+    run = commands.run("fairseq-train", *arguments, save_dir=tmp_path / "run")
     run.assert_one_error_line(str(teacher_path), "another dictionary")
 
 
-@pytest.mark.slow
-def test_two_workers_report_the_scores_of_one(answer_options: Options, answering_teacher: Run, tmp_path: Path) -> None:
-    """They go on from the teacher's last checkpoint, validate and stop."""
-    from .test_effective_batch import run_workers
-
+def test_two_workers_report_the_scores_of_one(
+    commands: ForkedCommands, answer_options: Options, answering_teacher: Run, tmp_path: Path
+) -> None:
+    """They go on from the teacher's last checkpoint for an update that changes next to nothing."""
     shutil.copy(answering_teacher.save_dir / "checkpoint_last.pt", tmp_path)
-    run = run_workers(partial(answer_options, **TEACHER), tmp_path, 2, lr=1e-9, max_update=81, batch_size=5)
-    assert scores(run)[-1] == pytest.approx(scores(answering_teacher)[-1], abs=1e-3)
+    options_of_worker = partial(answer_options, **TEACHER | {"lr": 1e-9, "batch_size": 5, "max_update": 81})
+    run = run_workers(commands, options_of_worker, tmp_path, workers=2)
+    assert scores(run) == pytest.approx(scores(answering_teacher)[-1:], abs=1e-3)
