@@ -37,6 +37,8 @@ class QuestionAnsweringCriterion(FairseqCriterion):
     def __init__(self, cfg: QuestionAnsweringCriterionConfig, task: FairseqTask) -> None:
         super().__init__(task)
         _require_valid(cfg)
+        if "max_answer_tokens" not in task.cfg:
+            raise UserError("criterion question_answering needs --task question_answering (task._name)")
         self.cfg = cfg
         self.padding_index = task.source_dictionary.pad()
         self.max_answer_tokens = task.cfg.max_answer_tokens

@@ -96,6 +96,11 @@ def test_a_teacher_without_a_head(run: Callable, teacher_path: str) -> None:
     assert distillation(run, teacher_path, teacher_weight=0.0)
 
 
+def test_another_task(setup_run: Callable) -> None:
+    with pytest.raises(UserError, match="criterion question_answering needs --task question_answering"):
+        setup_run({"_name": "distil_encoder", "encoder_layers": 1, **TINY}, {"_name": "question_answering"})
+
+
 @pytest.mark.parametrize(
     ("criterion", "message"),
     [
