@@ -3,7 +3,6 @@
 import json
 import runpy
 import shutil
-from functools import partial
 from pathlib import Path
 from typing import Any
 
