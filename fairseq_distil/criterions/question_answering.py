@@ -78,18 +78,15 @@ class QuestionAnsweringCriterion(FairseqCriterion):
             "answer_loss": answer_loss.detach(),
         }
         if self.learns_from_teacher(model):
-            soft_target = answer_span_soft_target_loss(
-                logits,
-                model.teacher_logits(net_input, answer_logits=True),
-                is_padding,
-                self.cfg.soft_target_temperature,
-            )
+            teacher_logits = model.teacher_logits(net_input, answer_logits=True)
+            temperature = self.cfg.soft_target_temperature
+            soft_target = answer_span_soft_target_loss(logits, teacher_logits, is_padding, temperature)
             loss = answer_loss + self.cfg.teacher_weight * soft_target
             logging_output["soft_target_loss"] = soft_target.detach()
-        if not self.training and sample["nsentences"]:
+        if not self.training:
             lengths = net_input["src_lengths"]
             spans = best_spans(logits, sample["context_starts"], lengths, self.max_answer_tokens, n_best=1)
-            logging_output |= {"split": sample["split"], "best_spans": span_rows(sample["id"], spans)}
+            logging_output["best_spans"] = span_rows(sample["id"], spans)
         logging_output["loss"] = loss.detach()
         return loss, sample["answers"], logging_output
 
@@ -108,7 +105,7 @@ class QuestionAnsweringCriterion(FairseqCriterion):
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
-        """True of training; the task knows that spans are collected instead."""
+        """All values are sums; the task takes the spans out before."""
         return True
 
 

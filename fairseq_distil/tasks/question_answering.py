@@ -2,10 +2,12 @@
 
 import os
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional
+from functools import partial
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion
 from fairseq.data import Dictionary, FairseqDataset
@@ -14,6 +16,7 @@ from fairseq.logging import metrics
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING
+from torch import Tensor
 
 from fairseq_distil.criterions import QuestionAnsweringCriterion
 from fairseq_distil.data.dictionary_check import MASK_SYMBOL, load_shared_dictionary, require_same_symbols
@@ -61,6 +64,7 @@ class QuestionAnsweringTask(AutocastSteps, FairseqTask):
         self.data_vocabulary_size = len(dictionary)  # as yet without the mask
         dictionary.add_symbol(MASK_SYMBOL)  # of the pre-training, so that ids and embeddings stay the same
         self._model: Optional[BaseFairseqModel] = None
+        self._unreported_spans: List[Tuple[str, Tensor]] = []
         self.state.merge_state_dict({"dictionary_symbols": list(dictionary.symbols)})
 
     @classmethod
@@ -149,23 +153,32 @@ class QuestionAnsweringTask(AutocastSteps, FairseqTask):
             criterion.require_suitable(self._model)
         return criterion
 
-    @staticmethod
-    def logging_outputs_can_be_summed(criterion: FairseqCriterion) -> bool:
-        """In training; in validation workers send their spans, which fairseq gathers where nothing can be summed."""
-        return criterion.training
+    def valid_step(self, sample: Dict[str, Any], model: BaseFairseqModel, criterion: torch.nn.Module) -> Any:
+        """Evaluate a batch, and keep the best spans of it and of the other workers' batches for the metrics."""
+        loss, sample_size, logging_output = super().valid_step(sample, model, criterion)
+        if (spans := logging_output.pop("best_spans", None)) is not None:
+            self._unreported_spans.append((sample["split"], _of_all_workers(spans)))
+        return loss, sample_size, logging_output
 
     def reduce_metrics(self, logging_outputs: List[Dict[str, Any]], criterion: FairseqCriterion) -> None:
         """Log the criterion's means; in validation also the scores of the questions that were seen."""
         super().reduce_metrics(logging_outputs, criterion)
-        spans = [log["best_spans"] for log in logging_outputs if "best_spans" in log]
-        if not spans:
-            return
-        (split,) = {log["split"] for log in logging_outputs if "split" in log}
-        metrics.log_concat_tensor(BEST_SPANS, torch.cat(spans))
-        for index, name in enumerate(("exact_match", "f1")):
-            metrics.log_derived(name, lambda meters, index=index: self._scores(split, meters)[index])
+        for split, spans in self._unreported_spans:
+            metrics.log_concat_tensor(BEST_SPANS, spans)
+            for index, name in enumerate(("exact_match", "f1")):
+                metrics.log_derived(name, partial(self._score, split, index))
+        self._unreported_spans.clear()
 
-    def _scores(self, split: str, meters: Dict[str, Any]) -> List[float]:
+    def _score(self, split: str, index: int, meters: Dict[str, Any]) -> float:
         prepared = self.datasets[split].split
         scores = score_ranked(prepared, rank_answers(prepared, meters[BEST_SPANS].tensor, n_best=1))
-        return [round(score, 3) for score in scores]
+        return round(scores[index], 3)
+
+
+def _of_all_workers(rows: Tensor) -> Tensor:
+    # Not by fairseq, whose way of gathering logs that have no sum needs a GPU and ends at 16 KiB.
+    if not dist.is_initialized():
+        return rows
+    parts: List[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, rows)
+    return torch.cat(parts)
