@@ -11,8 +11,13 @@ EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 
-def exit_status(run: Callable[[], object]) -> int:
-    """Run a command; a mistake of the user is one line on stderr and exit status 2."""
+def exit_status(run: Callable[[], object], when_interrupted: str = "nothing was written") -> int:
+    """Run a command; a mistake of the user is one line on stderr and exit status 2.
+
+    Args:
+        run: the command
+        when_interrupted: what the user is told after Ctrl-C
+    """
     handlers = {number: signal.signal(number, _exit_on_signal) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         run()
@@ -20,7 +25,7 @@ def exit_status(run: Callable[[], object]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
+        print(f"interrupted; {when_interrupted}", file=sys.stderr)
         return EXIT_INTERRUPTED
     finally:
         for number, handler in handlers.items():

@@ -39,7 +39,7 @@ def main() -> int:
     options = parse_options()
     logging.getLogger("fairseq").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message="'pin_memory' argument")  # fairseq sets it without a GPU too
-    return exit_status(lambda: print(run(options)))
+    return exit_status(lambda: print(run(options)), when_interrupted="the same command goes on from here")
 
 
 def run(options: argparse.Namespace) -> str:
