@@ -67,6 +67,7 @@ class TeacherStudentModel(DistilEncoderModel):
         super().__init__(student_config, with_masked_lm_head)
         self._teacher_outside_of_modules = (teacher.requires_grad_(False).eval(),)
         self._teacher_dtype: Optional[torch.dtype] = None
+        self._teacher_is_checked = False
 
     @property
     def teacher(self) -> DistilEncoderModel:
@@ -135,13 +136,31 @@ class TeacherStudentModel(DistilEncoderModel):
 
     @torch.inference_mode()
     def teacher_hidden(self, net_input: Dict[str, Any]) -> Tensor:
-        """The teacher's last hidden states ``(batch, length, width)`` for the student's input."""
-        return self.teacher(**net_input, features_only=True)[0]
+        """The teacher's last hidden states ``(batch, length, width)`` for the student's input.
+
+        Raises:
+            UserError: the first ones are not finite
+        """
+        return self._checked_once(self.teacher(**net_input, features_only=True)[0])
 
     @torch.inference_mode()
     def teacher_logits(self, net_input: Dict[str, Any], **head: Any) -> Tensor:
-        """Logits of the teacher's head that ``head`` chooses, as in ``forward``, for the student's input."""
-        return self.teacher(**net_input, **head)[0]
+        """Logits of the teacher's head that ``head`` chooses, as in ``forward``, for the student's input.
+
+        Raises:
+            UserError: the first ones are not finite
+        """
+        return self._checked_once(self.teacher(**net_input, **head)[0])
+
+    def _checked_once(self, outputs: Tensor) -> Tensor:
+        # Once, for looking at values waits for a GPU.
+        if not self._teacher_is_checked and not outputs.isfinite().all():
+            raise UserError(
+                "the teacher's outputs are not finite: its weights are damaged, or too large for its type; see "
+                "--teacher-dtype and --autocast-dtype"
+            )
+        self._teacher_is_checked = True
+        return outputs
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> "TeacherStudentModel":
         self.teacher._apply(function, recurse)

@@ -26,10 +26,11 @@ from fairseq_distil.models.teacher_student import without_missing_teacher
 
 from .autocast_steps import AutocastSteps
 from .distil_masked_lm_config import DistilMaskedLMConfig, require_valid
+from .numerical_guard import NumericalGuard
 
 
 @register_task("distil_masked_lm", dataclass=DistilMaskedLMConfig)
-class DistilMaskedLMTask(AutocastSteps, MaskedLMTask):
+class DistilMaskedLMTask(NumericalGuard, AutocastSteps, MaskedLMTask):
     """Blocks of text with masks drawn anew each epoch, for the whole batch at once; no next-sentence prediction."""
 
     def __init__(self, cfg: DistilMaskedLMConfig, dictionary: Dictionary) -> None:

@@ -27,6 +27,7 @@ from fairseq_distil.models import DistilEncoderModel
 from fairseq_distil.models.teacher_student import without_missing_teacher
 
 from .autocast_steps import AutocastSteps
+from .numerical_guard import NumericalGuard
 
 BEST_SPANS = "_best_spans"  # fairseq does not print what begins with an underscore
 
@@ -47,7 +48,7 @@ class QuestionAnsweringConfig(FairseqDataclass):
 
 
 @register_task("question_answering", dataclass=QuestionAnsweringConfig)
-class QuestionAnsweringTask(AutocastSteps, FairseqTask):
+class QuestionAnsweringTask(NumericalGuard, AutocastSteps, FairseqTask):
     """SQuAD v1.1: windows of a context after a question, and the positions of the answer.
 
     Validation reports ``exact_match`` and ``f1`` in percent, over all questions of the split: the best span of each
