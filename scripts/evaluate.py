@@ -37,7 +37,8 @@ def named_checkpoint(text: str) -> tuple[str, Path]:
 
 def main() -> int:
     options = parse_options()
-    logging.getLogger("fairseq").setLevel(logging.WARNING)
+    for name in ("fairseq", "tensorboard"):  # importing fairseq makes them tell everything
+        logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message="'pin_memory' argument")  # fairseq sets it without a GPU too
     return exit_status(lambda: print(run(options)), when_interrupted="the same command goes on from here")
 

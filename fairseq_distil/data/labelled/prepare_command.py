@@ -25,8 +25,7 @@ OWN_FILES = ("train", "valid", "test", "labels", "regression")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; a mistake of the user is one line on stderr and exit status 2."""
-    options = _parser().parse_args(arguments)
-    return exit_status(lambda: print(_run(options)))
+    return exit_status(lambda: print(_run(_parser().parse_args(arguments))))
 
 
 def _run(options: argparse.Namespace) -> str:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +16,8 @@ from fairseq_distil.errors import UserError
 from fairseq_distil.evaluation.retention.downstream_tasks import DOWNSTREAM_TASKS
 from fairseq_distil.evaluation.retention.grid import run_grid
 from fairseq_distil.evaluation.retention.jobs import Job, best_scores, hydra_value
+
+from ...forked_processes import ForkingServer
 
 ROOT = Path(__file__).parents[3]
 MRPC, RTE = DOWNSTREAM_TASKS["MRPC"], DOWNSTREAM_TASKS["RTE"]
@@ -112,26 +113,32 @@ def test_results_of_another_encoder_or_other_settings_are_not_used(
         run_grid([other], at_a_time=1)
 
 
-def test_interrupted_jobs_end_with_the_grid_and_run_again(make_job: Callable, tmp_path: Path) -> None:
-    """The grid in a process of its own, which is told to stop by SIGTERM while a job sleeps."""
-    sleep = "import os, sys, time; open(sys.argv[1] + '/pid', 'w').write(str(os.getpid())); time.sleep(100)"
-    job = make_job(1, sleep)
-    grid = f"""
-import signal, sys
-sys.path.insert(0, {str(ROOT)!r})
+GRID = """
+import sys
 from pathlib import Path, PosixPath
 from tests.evaluation.retention.test_grid import *
+from fairseq_distil.evaluation.retention.downstream_tasks import DownstreamTask
 from fairseq_distil.exit_status import exit_status
 sys.exit(exit_status(lambda: run_grid([{job!r}], 1)))
 """
-    process = subprocess.Popen([sys.executable, "-c", grid], stderr=subprocess.PIPE, text=True)
+
+
+def test_interrupted_jobs_end_with_the_grid_and_run_again(
+    forking_server: ForkingServer, make_job: Callable, tmp_path: Path
+) -> None:
+    """The grid in a process of its own, which is told to stop by SIGTERM while a job sleeps."""
+    sleep = "import os, sys, time; open(sys.argv[1] + '/pid', 'w').write(str(os.getpid())); time.sleep(100)"
+    job = make_job(1, sleep)
+    (tmp_path / "grid.py").write_text(GRID.format(job=job))
+    grid = forking_server.start(tmp_path / "grid.py")
     pid = job.folder / "pid"
+    deadline = time.monotonic() + 60
     while not (pid.exists() and pid.read_text()):
-        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
         time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=30)
-    assert process.returncode == 128 + signal.SIGTERM and "Traceback" not in errors
+    os.kill(grid.id, signal.SIGTERM)
+    ended = grid.wait()
+    assert ended.returncode == 128 + signal.SIGTERM and "Traceback" not in ended.stderr
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
     assert job.result() is None
