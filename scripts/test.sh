@@ -25,4 +25,5 @@ fi
 
 ruff check .
 ruff format --check .
-python -m pytest "$@"
+# Files of tests side by side, on the cores there are; more than four would want much memory.
+python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile "$@"
