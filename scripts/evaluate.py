@@ -20,11 +20,13 @@ import sys
 import warnings
 from pathlib import Path
 
-from fairseq_distil.errors import UserError
-from fairseq_distil.evaluation import compare
-from fairseq_distil.evaluation.report import markdown, write_report
-from fairseq_distil.evaluation.retention import Comparison, default_jobs, find_tasks, measure_retention
-from fairseq_distil.exit_status import exit_status
+logging.basicConfig(level=logging.WARNING)  # before fairseq, which would show all that it and others log
+
+from fairseq_distil.errors import UserError  # noqa: E402
+from fairseq_distil.evaluation import compare  # noqa: E402
+from fairseq_distil.evaluation.report import markdown, write_report  # noqa: E402
+from fairseq_distil.evaluation.retention import Comparison, default_jobs, find_tasks, measure_retention  # noqa: E402
+from fairseq_distil.exit_status import exit_status  # noqa: E402
 
 
 def named_checkpoint(text: str) -> tuple[str, Path]:
@@ -101,7 +103,7 @@ def parse_options() -> argparse.Namespace:
     )
     tasks.add_argument(
         "--override", action="append", default=[], metavar="KEY=VALUE",
-        help="setting of all recipes (examples/glue, examples/squad) to change, such as optimization.max_update=200",
+        help="setting of all recipes (examples/glue, examples/squad) to change, such as optimization.lr=[2e-4]",
     )  # fmt: skip
     return parser.parse_args()
 

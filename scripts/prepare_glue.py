@@ -1,4 +1,4 @@
-#!/usr/bin/env python
+#!/usr/bin/env python3
 """Labelled texts, or pairs of texts, to what fairseq's task sentence_prediction trains from.
 
 python scripts/prepare_glue.py --task RTE --input GLUE/RTE --data data-bin/mine --output data-bin/rte

@@ -2,16 +2,16 @@
 # Students that each lack a part of the method, with the same number of updates, and a report of all of them.
 #
 #   bash examples/ablation/run.sh --teacher CHECKPOINT --data DATA --output DIRECTORY [--updates N] [--recipe YAML]
-#       [--glue DIR] [--squad DIR] [--tasks A,B] [--seeds N] [OVERRIDE ...]
+#       [--glue DIR] [--squad DIR] [--tasks A,B] [--seeds N] [--jobs N] [--override KEY=VALUE] [KEY=VALUE ...]
 #
 #   --teacher  checkpoint of this plugin to distil
 #   --data     prepared data that it was trained on
 #   --output   what to write to; an interrupted run goes on from there
 #   --updates  of each student (default: 600)
 #   --recipe   of the student (default: examples/quickstart/config/student.yaml)
-#   --glue, --squad, --tasks, --seeds
+#   --glue, --squad, --tasks, --seeds, --jobs, --override
 #              fine-tune the teacher and the students too, as scripts/evaluate.py does
-#   OVERRIDE   settings of the recipe for all students, such as task.tokens_per_sample=128
+#   KEY=VALUE  settings of the recipe for all students, such as task.tokens_per_sample=128
 set -euo pipefail
 
 fail() {
@@ -21,15 +21,19 @@ fail() {
 
 root="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)"
 teacher="" data="" output="" updates=600 recipe="$root/examples/quickstart/config/student.yaml"
-overrides=() fine_tuning=()
+overrides=() fine_tuning=() official=""
 while [ $# -gt 0 ]; do
     case "$1" in
         -h | --help) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0"; exit 0 ;;
-        --teacher | --data | --output | --updates | --recipe | --glue | --squad | --tasks | --seeds)
+        --teacher | --data | --output | --updates | --recipe | --glue | --squad | --tasks | --seeds | --jobs | --override)
             [ -n "${2-}" ] || fail "$1 needs a value; see --help"
             case "$1" in
-                --glue | --squad) fine_tuning+=("$1" "$(realpath -m "$2")") ;;
-                --tasks | --seeds) fine_tuning+=("$1" "$2") ;;
+                --glue | --squad)
+                    [ -d "$2" ] || fail "$1 $2: no such directory"
+                    official=yes
+                    fine_tuning+=("$1" "$(realpath "$2")")
+                    ;;
+                --tasks | --seeds | --jobs | --override) fine_tuning+=("$1" "$2") ;;
                 --updates) updates=$2 ;;
                 *) printf -v "${1#--}" %s "$(realpath -m "$2")" ;;
             esac
@@ -47,8 +51,11 @@ done
 [ -f "$recipe" ] || fail "--recipe $recipe: no such file"
 [[ "$updates" =~ ^[1-9][0-9]*$ ]] || fail "--updates needs a number, found '$updates'"
 
+[ ${#fine_tuning[@]} -eq 0 ] || [ -n "$official" ] || fail "${fine_tuning[0]} is for fine-tuning; give --glue or --squad"
+
 # What the students are of: results of other settings are neither used nor replaced.
-settings="$teacher ($(sha256sum <"$teacher" | cut -c1-16)), $data, $recipe, $updates updates ${overrides[*]-}"
+recipes=$(cat "$(dirname "$recipe")"/*.yaml | sha256sum | cut -c1-16)
+settings="$teacher ($(sha256sum <"$teacher" | cut -c1-16)), $data, $recipe ($recipes), $updates updates ${overrides[*]-}"
 if [ -f "$output/settings" ] && [ "$(cat "$output/settings")" != "$settings" ]; then
     fail "$output holds students of $(cat "$output/settings"); remove it or choose another --output"
 fi
@@ -57,6 +64,7 @@ echo "$settings" >"$output/settings.partial"
 mv "$output/settings.partial" "$output/settings"
 
 cd "$root"
+bash scripts/setup.sh
 source .venv/bin/activate
 export PYTHONWARNINGS=ignore
 trap 'echo; echo "interrupted; the same command goes on from here" >&2; exit 130' INT
@@ -77,7 +85,8 @@ train() {
         fairseq-hydra-train --config-dir "$(dirname "$recipe")" --config-name "$(basename "$recipe" .yaml)" \
         task.data="$data" model.teacher="$teacher" checkpoint.save_dir="$output/$name" common.cpu="$cpu" \
         common.tensorboard_logdir="$output/$name/tensorboard" common.log_format=json common.log_interval=10 \
-        optimization.max_update="$updates" ${overrides[@]+"${overrides[@]}"} "$@" || fail "training stopped; see $log"
+        optimization.max_update="$updates" lr_scheduler.warmup_updates=$((updates < 400 ? updates / 4 : 100)) \
+        ${overrides[@]+"${overrides[@]}"} "$@" || fail "training stopped; see $log"
     touch "$output/$name/finished"
 }
 

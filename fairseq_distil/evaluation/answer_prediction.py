@@ -1,7 +1,6 @@
 """The answers of a fine-tuned encoder to the questions of a prepared split."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from fairseq import utils
 from tqdm import tqdm
 
+from fairseq_distil.atomic_file import write_whole
 from fairseq_distil.checkpoints.import_checkpoint import read_dictionary
 from fairseq_distil.data.question_answering_dataset import QuestionAnsweringDataset, load_windows
 from fairseq_distil.data.squad.split import PreparedSplit
@@ -108,10 +108,7 @@ def predict_answers(
 
 def write_json(content: Any, path: Path) -> None:
     """Write it aside, then rename: the file is whole or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_whole(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
 def _require_suitable(model: DistilEncoderModel, dataset: QuestionAnsweringDataset) -> None:

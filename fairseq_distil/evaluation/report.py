@@ -2,10 +2,11 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from fairseq_distil.atomic_file import write_whole
 
 from .comparison import ModelReport
 
@@ -64,12 +65,8 @@ def write_report(reports: Sequence[ModelReport], directory: Path) -> None:
 
 def write_texts(directory: Path, text: str, values: Any) -> None:
     """Write ``report.md`` and ``report.json``, each whole or not at all."""
-    directory.mkdir(parents=True, exist_ok=True)
-    contents = {"report.md": text, "report.json": json.dumps(values, indent=2, ensure_ascii=False)}
-    for name, content in contents.items():
-        partial = directory / f".{name}.partial"
-        partial.write_text(content + "\n", encoding="utf-8")
-        os.replace(partial, directory / name)
+    write_whole(directory / "report.md", text + "\n")
+    write_whole(directory / "report.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
 def _as_dictionary(report: ModelReport) -> dict:

@@ -59,7 +59,7 @@ def read_encoder(
 
 def _read(path: str, dictionary: Dictionary, data: Optional[str], role: str) -> Dict[str, Any]:
     is_directory = os.path.isfile(os.path.join(path, CONFIG_FILE))
-    state = {} if is_directory else _read_checkpoint(path, role)
+    state = {} if is_directory else read_checkpoint(path, role)
     try:
         if is_directory:
             state = import_transformers(Path(path), dictionary.symbols, piece_names(Path(data) if data else None))
@@ -72,7 +72,7 @@ def _read(path: str, dictionary: Dictionary, data: Optional[str], role: str) -> 
     return {**state, "cfg": OmegaConf.create(state["cfg"])}
 
 
-def _read_checkpoint(path: str, role: str) -> Dict[str, Any]:
+def read_checkpoint(path: str, role: str) -> Dict[str, Any]:
     if not os.path.isfile(path):
         raise UserError(
             f"{role} {path}: no such file; give --{role} (model.{role}) the path of a checkpoint, or "

@@ -52,6 +52,13 @@ def test_mistakes_are_one_line_before_any_work(folder: Path, arguments: list[str
     assert {path.name for path in folder.iterdir()} == {"teacher.pt", "data"}
 
 
+def test_options_of_fine_tuning_alone(folder: Path) -> None:
+    result = run("--teacher", "teacher.pt", "--data", "data", "--output", "out", "--seeds", "2", folder=folder)
+    assert result.stderr == "error: --seeds is for fine-tuning; give --glue or --squad\n"
+    result = run("--glue", "absent", folder=folder)
+    assert result.stderr == "error: --glue absent: no such directory\n"
+
+
 def test_students_of_other_settings_are_kept(folder: Path) -> None:
     (folder / "out").mkdir()
     (folder / "out" / "settings").write_text("other settings\n")

@@ -67,7 +67,7 @@ def test_fine_tuning_and_again(
     models = ["--model", f"teacher={teacher_path}", "--model", f"student={student_path}"]
     changes = ["--override", "optimization.max_update=2", "--override", "dataset.num_workers=0"]
     options = [*models, "--glue", glue, "--data", data_with_tokenizer, "--seeds", "1", "--output", report, *changes]
-    result = run_script(SCRIPT, *options)
+    result = run_script(SCRIPT, *options, folder=tmp_path)
     assert result.returncode == 0, result.stderr
     written = json.loads((report / "report.json").read_text())
     assert written["teacher"] == "teacher" and [model["name"] for model in written["models"]] == ["teacher", "student"]

@@ -62,7 +62,7 @@ class Table:
         """Every label in the rows as it is written, sorted; whole numbers by their size."""
         columns = self._columns()
         position = columns.index(self.label)
-        found = {cells[position] for _, cells in self._cells() if len(cells) == len(columns)}
+        found = {cells[position] for _, cells in self._cells() if len(cells) == len(columns) and cells[position]}
         are_numbers = all(label.removeprefix("-").isdecimal() for label in found)
         return sorted(found, key=int if are_numbers else str)
 

@@ -1,17 +1,21 @@
 """Jobs that run side by side, and are not run again once they are finished."""
 
+import fcntl
 import os
 import subprocess
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import BinaryIO
 
 from tqdm import tqdm
 
 from fairseq_distil.errors import UserError
 
 from .jobs import Job
+
+ADDED_BY_HYDRA = ("Set the environment variable", "full_key:", "reference_type=", "object_type=", "To append to your")
 
 
 def run_grid(jobs: Sequence[Job], at_a_time: int) -> None:
@@ -30,7 +34,7 @@ def run_grid(jobs: Sequence[Job], at_a_time: int) -> None:
         job.prepare()
     unfinished = [job for job in jobs if job.result() is None]
     bar = tqdm(total=len(jobs), initial=len(jobs) - len(unfinished), desc="fine-tuning", unit=" runs")
-    running = _Processes(threads=max(1, (os.cpu_count() or 1) // at_a_time))
+    running = _Processes(threads=max(1, len(os.sched_getaffinity(0)) // at_a_time))
     with bar, ThreadPoolExecutor(at_a_time) as executor:
         try:
             futures = [executor.submit(_run, job, running, bar) for job in unfinished]
@@ -54,6 +58,8 @@ class _Processes:
         with self._lock, open(job.log, "ab") as log:
             if self._stopped:
                 return None
+            _lock(log, job)
+            # The process holds the lock too, so that it lasts as long as it lives, whatever becomes of this one.
             output = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
             process = subprocess.Popen(job.command(), env=self._environment, **output)
             self._at_work.add(process)
@@ -67,6 +73,16 @@ class _Processes:
             self._stopped = True
             for process in self._at_work:
                 process.terminate()
+
+
+def _lock(log: BinaryIO, job: Job) -> None:
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(
+            f"{job.folder}: another process works in it, perhaps of an evaluation that was killed; wait until it has "
+            "ended, or end it"
+        ) from None
 
 
 def _run(job: Job, processes: _Processes, bar: tqdm) -> None:
@@ -83,7 +99,7 @@ def _run(job: Job, processes: _Processes, bar: tqdm) -> None:
 
 
 def _last_line(job: Job) -> str:
-    """What the user is told last, without what Hydra says of its own."""
+    """What the user is told last, without what Hydra adds."""
     lines = [line.strip() for line in job.log.read_text(encoding="utf-8", errors="replace").splitlines()]
-    told = [line for line in lines if line and not line.startswith("Set the environment variable HYDRA_FULL_ERROR")]
+    told = [line for line in lines if line and not line.startswith(ADDED_BY_HYDRA)]
     return told[-1].removeprefix("error: ") if told else "no message"

@@ -1,23 +1,36 @@
 """One fine-tuning of one encoder on one task, with one seed: its command, and what it leaves behind."""
 
-import hashlib
 import json
-import os
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from fairseq_distil.atomic_file import write_whole
 from fairseq_distil.errors import UserError
 
 from .downstream_tasks import DownstreamTask
+from .fingerprint import digest
 
-PLAIN = re.compile(r"[\w./-]+")
+PLAIN = re.compile(r"[\w./-]+", re.ASCII)
+PACKAGE = Path(__file__).parents[2]
+OURS = (
+    "common.user_dir",
+    "common.seed",
+    "common.log_format",
+    "common.tensorboard_logdir",
+    "task.data",
+    "model.pretrained",
+    "checkpoint.save_dir",
+    "distributed_training.distributed_world_size",
+)
+"""Settings that tell one run from another, and are not to be overridden."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,9 @@ class Job:
             f"model.pretrained={hydra_value(self.checkpoint.absolute())}",
             f"checkpoint.save_dir={hydra_value(self.checkpoints.absolute())}",
             f"common.tensorboard_logdir={hydra_value(self.curves.absolute())}",
+            f"common.user_dir={hydra_value(PACKAGE)}",  # the recipe's is relative to the repository
             *(f"common.seed={self.seed}", "common.log_format=json"),
+            "distributed_training.distributed_world_size=1",  # one batch size, however many GPUs there are
             *self.overrides,
         ]
 
@@ -80,24 +95,28 @@ class Job:
         Raises:
             UserError: it holds another job's
         """
-        settings = json.dumps(self._settings(), indent=2) + "\n"
+        settings = self._settings()
         path = self.folder / "settings.json"
-        if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _write(path, settings)
-        elif path.read_text(encoding="utf-8") != settings:
-            raise UserError(
-                f"{self.folder} is of another encoder, recipe, data or settings than {self.name} is now; remove it, "
-                "or choose another --output"
-            )
+        is_begun = self.result() is not None or self.checkpoints.exists()
+        if is_begun and path.exists():
+            held = json.loads(path.read_text(encoding="utf-8"))
+            if changed := [name for name, value in settings.items() if held.get(name) != value]:
+                raise UserError(
+                    f"{self.folder} is of another {' and '.join(changed)} than {self.name} is now; remove it, or "
+                    "choose another --output"
+                )
+        else:
+            write_whole(path, json.dumps(settings, indent=2) + "\n")
+        if self.result() is not None:
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def _settings(self) -> dict[str, Any]:
-        # Of the recipe's whole folder, for recipes include what they share.
-        recipes = sorted(self.recipe.parent.glob("*.yaml"))
+        shared = [name for name in OmegaConf.load(self.recipe).get("defaults", []) if name != "_self_"]
+        recipes = [self.recipe, *(self.recipe.with_name(f"{name}.yaml") for name in shared)]
         return {
             "checkpoint": digest(self.checkpoint),
-            "recipe": [self.recipe.stem, *map(digest, recipes)],
-            "data": [digest(path) for path in sorted(self.data.rglob("*.idx"))],
+            "recipe": [digest(recipe) for recipe in recipes],
+            "data": digest(self.data),
             "overrides": list(self.overrides),
         }
 
@@ -115,13 +134,13 @@ class Job:
         best = best_scores(self.curves / "valid", self.task)
         if best is None:
             raise UserError(f"{self.name}: no validation with {self.task.metric}; see {self.log}")
-        _write(self.folder / "result.json", json.dumps(best) + "\n")
+        write_whole(self.folder / "result.json", json.dumps(best) + "\n")
         shutil.rmtree(self.checkpoints, ignore_errors=True)
         return best
 
 
 def best_scores(curves: Path, task: DownstreamTask) -> dict[str, float] | None:
-    """Scores of the validation that chose the best checkpoint, the first one with the highest of the task's metric."""
+    """Scores of the validation that chose the best checkpoint: the highest of the task's metric, of equals the last."""
     if not curves.is_dir():
         return None
     events = EventAccumulator(str(curves), size_guidance={"scalars": 0})
@@ -131,7 +150,7 @@ def best_scores(curves: Path, task: DownstreamTask) -> dict[str, float] | None:
     values = {
         name: {event.step: event.value for event in events.Scalars(name)} for name in (task.metric, *task.details)
     }
-    best = max(sorted(values[task.metric]), key=values[task.metric].get)
+    best = max(sorted(values[task.metric], reverse=True), key=values[task.metric].get)
     return {name: round(by_update[best], 3) for name, by_update in values.items()}
 
 
@@ -140,21 +159,14 @@ def hydra_value(path: Path) -> str:
     text = str(path)
     if PLAIN.fullmatch(text):
         return text
-    return "'" + text.replace("'", "\\'") + "'"
+    # Backslashes mean themselves, but before a quote.
+    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + (found[2] and "\\'"), text)
+    return f"'{escaped}'"
 
 
-@cache
-def digest(path: Path) -> str:
-    """SHA-256 of a file, or of all files of a directory."""
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    total = hashlib.sha256()
-    for file in files:
-        with open(file, "rb") as opened:
-            total.update(hashlib.file_digest(opened, "sha256").digest())
-    return total.hexdigest()
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+def require_no_setting_of_ours(overrides: Sequence[str]) -> None:
+    """Raise a UserError if a setting that tells one run from another is among the overrides."""
+    for override in overrides:
+        name = override.lstrip("+~").partition("=")[0]
+        if name in OURS:
+            raise UserError(f"--override {override}: {name} differs from run to run, and is set for each")

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from fairseq import checkpoint_utils, utils
+from fairseq import utils
 from fairseq.data import Dictionary
 
 from fairseq_distil.data.dictionary_check import MASK_SYMBOL, load_shared_dictionary
 from fairseq_distil.errors import UserError
 from fairseq_distil.evaluation.model_size import model_sizes
 from fairseq_distil.models import DistilEncoderModel
-from fairseq_distil.models.encoder_loading import read_encoder
+from fairseq_distil.models.encoder_loading import read_checkpoint, read_encoder
 
 from .chance import chance
 from .downstream_tasks import DownstreamTask
 from .grid import run_grid
-from .jobs import Job
+from .jobs import Job, require_no_setting_of_ours
 from .prepared_tasks import prepare_task
 from .report import write_retention_report
 from .retention import retention_of
@@ -59,6 +59,7 @@ def measure_retention(comparison: Comparison) -> str:
     Raises:
         UserError: something is wrong with the encoders, the files, or what the output holds of an earlier call
     """
+    require_no_setting_of_ours(comparison.overrides)
     data = comparison.data or _data_of(next(iter(comparison.models.values())))
     dictionary = load_shared_dictionary([str(data)])
     dictionary.add_symbol(MASK_SYMBOL)
@@ -72,12 +73,12 @@ def measure_retention(comparison: Comparison) -> str:
     run_grid(jobs, comparison.at_a_time)
     retention = retention_of(jobs, {task.name: chance(task, prepared[task.name]) for task in comparison.tasks})
     sizes = model_sizes(models, min(LATENCY_TOKENS, positions))
-    return write_retention_report(retention, sizes, comparison.output)
+    return write_retention_report(retention, sizes, comparison.output, list(jobs[0].overrides))
 
 
 def default_jobs() -> int:
     """Runs side by side: two, where there are the cores; one on a GPU."""
-    return 1 if torch.cuda.is_available() else min(2, os.cpu_count() or 1)
+    return 1 if torch.cuda.is_available() else min(2, len(os.sched_getaffinity(0)))
 
 
 def _jobs(comparison: Comparison, prepared: Mapping[str, Path]) -> list[Job]:
@@ -107,7 +108,7 @@ def _load(path: Path, dictionary: Dictionary, data: Path) -> DistilEncoderModel:
 def _data_of(checkpoint: Path) -> Path:
     """The data that a checkpoint was trained on, as it says."""
     if checkpoint.is_file():
-        cfg = checkpoint_utils.load_checkpoint_to_cpu(str(checkpoint))["cfg"]
+        cfg = read_checkpoint(str(checkpoint), role="model").get("cfg") or {}
         paths = utils.split_paths(str((cfg.get("task") or {}).get("data") or ""))
         if paths and (Path(paths[0]) / "dict.txt").is_file():
             return Path(paths[0])

@@ -1,16 +1,20 @@
 """The tasks' data as the encoders read them, prepared once for all of them."""
 
+import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from fairseq_distil.data.dictionary_check import load_shared_dictionary
+from fairseq_distil.atomic_file import write_whole
 from fairseq_distil.data.labelled.glue import GLUE_TASKS
 from fairseq_distil.data.labelled.prepare import prepare_labelled
 from fairseq_distil.data.squad.prepare import prepare_squad
 from fairseq_distil.data.squad.windows import WindowSizes
+from fairseq_distil.data.text_files import require_text_file
 from fairseq_distil.errors import UserError
 
 from .downstream_tasks import DOWNSTREAM_TASKS, DownstreamTask
+from .fingerprint import digest
 
 SQUAD = "SQuAD"
 MOST_TOKENS = 128
@@ -51,21 +55,48 @@ def prepare_task(
         positions: of the shortest encoder
 
     Raises:
-        UserError: something is wrong with the files, or what is there was prepared for another dictionary
+        UserError: something is wrong with the files, or what is there was prepared from other ones
     """
     directory = output / task.name
-    if directory.exists():
-        load_shared_dictionary([str(data), str(directory)])
-    elif task.name == SQUAD:
-        sizes = _window_sizes(positions)
-        prepare_squad(_squad_files(squad), data, directory, sizes, workers=os.cpu_count() or 1)
+    if task.name == SQUAD:
+        files, sizes = _squad_files(squad), _window_sizes(positions)
+        if _is_new(directory, data, list(files.values()), sizes):
+            prepare_squad(files, data, directory, sizes, workers=len(os.sched_getaffinity(0)))
     else:
         glue_task = GLUE_TASKS[task.name]
         tables = glue_task.tables(glue / task.name)
-        skip_bad_rows = task.name == "QQP"  # the official file has some
         most_tokens = min(MOST_TOKENS, positions)
-        prepare_labelled(tables, glue_task.labels, data, directory, most_tokens, skip_bad_rows)
+        if _is_new(directory, data, [table.path for table in tables.values()], most_tokens):
+            skip_bad_rows = task.name == "QQP"  # the official file has some
+            prepare_labelled(tables, glue_task.labels, data, directory, most_tokens, skip_bad_rows)
     return directory
+
+
+def _is_new(directory: Path, data: Path, files: Sequence[Path], sizes: object) -> bool:
+    """Whether a task is still to be prepared; notes what from.
+
+    Raises:
+        UserError: it was prepared from something else
+    """
+    for file in files:
+        require_text_file(file)
+    vocabulary = sorted(path for path in data.iterdir() if path.is_file() and path.suffix not in (".bin", ".idx"))
+    source = {
+        "files": [digest(file) for file in files],
+        "vocabulary": [digest(path) for path in vocabulary],
+        "tokens": str(sizes),
+    }
+    note = directory.with_name(f"{directory.name}.source.json")
+    if not directory.exists():
+        write_whole(note, json.dumps(source, indent=2) + "\n")
+        return True
+    held = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+    if changed := [name for name, value in source.items() if held.get(name) != value]:
+        raise UserError(
+            f"{directory} was prepared from other {' and '.join(changed)} than are given now; remove it and its runs, "
+            "or choose another --output"
+        )
+    return False
 
 
 def _window_sizes(positions: int) -> WindowSizes:

@@ -6,8 +6,6 @@ import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from fairseq_distil.evaluation.model_size import ModelSize
 from fairseq_distil.evaluation.report import markdown_table, write_texts
 
@@ -17,11 +15,23 @@ from .retention import Retention
 AVERAGE = "average"
 
 
-def write_retention_report(retention: Retention, sizes: Sequence[ModelSize], directory: Path) -> str:
-    """Write ``report.md``, ``report.json`` and ``report.png``, each whole or not at all; returns the Markdown."""
-    text = "\n\n".join([scores_table(retention), details_table(retention), sizes_table(sizes), paper_table(retention)])
+def write_retention_report(
+    retention: Retention, sizes: Sequence[ModelSize], directory: Path, overrides: Sequence[str]
+) -> str:
+    """Write ``report.md``, ``report.json`` and ``report.png``, each whole or not at all; returns the Markdown.
+
+    Args:
+        retention: the scores
+        sizes: of the encoders
+        directory: to write to
+        overrides: settings of the recipes that were changed
+    """
+    recipes = ", ".join(f"examples/{task.recipe}" for task in retention.tasks)
+    origin = f"Fine-tuned by {recipes}, changed by: {', '.join(overrides) or 'nothing'}."
+    tables = [scores_table(retention), details_table(retention), sizes_table(sizes), paper_table(retention)]
+    text = "\n\n".join([origin, *filter(None, tables)])
     draw(retention, directory / "report.png")
-    write_texts(directory, text, _as_dictionary(retention, sizes))
+    write_texts(directory, text, _as_dictionary(retention, sizes, overrides))
     return text
 
 
@@ -37,7 +47,7 @@ def scores_table(retention: Retention) -> str:
     rows.append(_row(f"% of {teacher}'s average", retention, retention.kept) + [""])
     rows.append(_row(f"% of {teacher}'s average above chance", retention, retention.kept_above_chance) + [""])
     seeds = max(map(len, retention.runs.values()))
-    header = [f"median of {seeds} seeds (lowest to highest)", *retention.models, "most frequent class"]
+    header = [f"median of {seeds} seeds (lowest to highest)", *retention.models, "always one answer"]
     return markdown_table(header, rows)
 
 
@@ -52,9 +62,17 @@ def details_table(retention: Retention) -> str:
 
 
 def sizes_table(sizes: Sequence[ModelSize]) -> str:
-    """Size and speed of the encoders, without heads."""
+    """Size, and latency of one sequence, of the encoders without their heads."""
     first = sizes[0]
-    header = ["encoder", "layers", "parameters", "of the first", "MB", "latency at batch 1 (ms)", "speed-up"]
+    header = [
+        "encoder without heads",
+        "layers",
+        "parameters",
+        "of the first",
+        "MB",
+        "latency (ms)",
+        "speed-up",
+    ]
     rows = [
         [
             size.name,
@@ -84,6 +102,8 @@ def paper_table(retention: Retention) -> str:
 
 def draw(retention: Retention, path: Path) -> None:
     """Draw the medians as bars with the lowest and the highest seed, and chance as a line."""
+    from matplotlib.figure import Figure  # which talks to fairseq's logger while it is imported
+
     labels = [task.name for task in retention.tasks] + [AVERAGE]
     figure = Figure(figsize=(2 + 1.2 * len(labels), 4), dpi=110, layout="constrained")
     axis = figure.subplots()
@@ -94,11 +114,12 @@ def draw(retention: Retention, path: Path) -> None:
         scores = [retention.scores(model, task) for task in retention.tasks]
         below = [height - min(found) for height, found in zip(heights, scores, strict=False)] + [0]
         above = [max(found) - height for height, found in zip(heights, scores, strict=False)] + [0]
-        label = f"{model}, {retention.kept(model):.1f} % of {retention.models[0]}" if index else model
+        kept = retention.kept(model)
+        label = model if index == 0 or kept is None else f"{model}, {kept:.1f} % of {retention.models[0]}"
         axis.bar(positions, heights, width, yerr=[below, above], capsize=2, label=label)
     for place, task in enumerate(retention.tasks):
         axis.hlines(retention.chance[task.name], place - 0.4, place + 0.4, colors="black", linestyles="dotted")
-    axis.set(ylabel="score, % (dotted: most frequent class)", xticks=range(len(labels)), xticklabels=labels)
+    axis.set(ylabel="score, % (dotted: always one answer)", xticks=range(len(labels)), xticklabels=labels)
     axis.grid(axis="y", alpha=0.3)
     axis.legend(fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,8 +144,9 @@ def _spread(scores: Sequence[float]) -> str:
     return f"{statistics.median(scores):.1f} ({min(scores):.1f} to {max(scores):.1f})"
 
 
-def _as_dictionary(retention: Retention, sizes: Sequence[ModelSize]) -> dict:
+def _as_dictionary(retention: Retention, sizes: Sequence[ModelSize], overrides: Sequence[str]) -> dict:
     return {
+        "overrides": list(overrides),
         "teacher": retention.models[0],
         "models": [
             {

@@ -35,15 +35,23 @@ class Retention:
         """Of the tasks' medians."""
         return statistics.mean(self.median(model, task) for task in self.tasks)
 
-    def kept(self, model: str) -> float:
-        """Percent of the teacher's average: the paper's 97."""
-        return 100 * self.average(model) / self.average(self.models[0])
+    def kept(self, model: str) -> float | None:
+        """Percent of the teacher's average: the paper's 97. None where that is not positive, as of correlations."""
+        average = self.average(self.models[0])
+        return 100 * self.average(model) / average if average > 0 else None
 
     def kept_above_chance(self, model: str) -> float | None:
-        """Percent of what the teacher's average is above chance; None where it is not above."""
+        """Percent of what the teacher's average is above chance; None where its seeds differ by more than that."""
         chance = statistics.mean(self.chance[task.name] for task in self.tasks)
         learned_by_teacher = self.average(self.models[0]) - chance
-        return 100 * (self.average(model) - chance) / learned_by_teacher if learned_by_teacher > 0 else None
+        return (
+            100 * (self.average(model) - chance) / learned_by_teacher if learned_by_teacher > self._spread() else None
+        )
+
+    def _spread(self) -> float:
+        """Between the teacher's highest and lowest seed, on average."""
+        scores = [self.scores(self.models[0], task) for task in self.tasks]
+        return statistics.mean(max(found) - min(found) for found in scores)
 
 
 def retention_of(jobs: Sequence[Job], chance: Mapping[str, float]) -> Retention:

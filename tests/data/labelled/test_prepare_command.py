@@ -100,6 +100,7 @@ def test_text_in_another_encoding(prepare: Callable, write: Callable, tmp_path: 
         ("a\ta\tlabel\n", GOOD, "train.tsv: columns a, a, label; give each another name"),
         ("text\tlabel\nthe fox\tyes\n", GOOD, "train.tsv: expected at least two classes, each named once, found yes"),
         ("text\tlabel\nthe\t<s>\nthe\tyes\n", GOOD, "train.tsv: a class is called '<s>', which fairseq uses itself"),
+        ("text\tlabel\nthe fox\tno\nthe\t\nfox\tyes\n", GOOD, "train.tsv, line 3: "),
         (GOOD, "text\tlabel\n", "valid.tsv: no rows are left; expected at least one"),
     ],
 )

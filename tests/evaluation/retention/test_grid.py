@@ -1,6 +1,6 @@
 """Jobs side by side, their failures, and what a second call does again. The commands are small programs."""
 
-import json
+import fcntl
 import os
 import signal
 import sys
@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from fairseq_distil.errors import UserError
 from fairseq_distil.evaluation.retention.downstream_tasks import DOWNSTREAM_TASKS
 from fairseq_distil.evaluation.retention.grid import run_grid
-from fairseq_distil.evaluation.retention.jobs import Job, best_scores, hydra_value
+from fairseq_distil.evaluation.retention.jobs import Job, best_scores, hydra_value, require_no_setting_of_ours
 
 from ...forked_processes import ForkingServer
 
@@ -98,7 +98,7 @@ def test_a_run_without_a_validation_is_no_result(make_job: Callable) -> None:
     assert job.result() is None
 
 
-@pytest.mark.parametrize("changed", ["checkpoint", "overrides"])
+@pytest.mark.parametrize("changed", ["checkpoint", "data", "overrides"])
 def test_results_of_another_encoder_or_other_settings_are_not_used(
     make_job: Callable, tmp_path: Path, changed: str
 ) -> None:
@@ -107,10 +107,46 @@ def test_results_of_another_encoder_or_other_settings_are_not_used(
     if changed == "checkpoint":
         (tmp_path / "other.pt").write_bytes(b"other weights")
         other = replace(job, checkpoint=tmp_path / "other.pt")
+    elif changed == "data":
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "valid.label").write_text("1\n")  # of the size and offsets that the first ones have
+        other = replace(job, data=tmp_path / "other")
     else:
         other = replace(job, overrides=("optimization.lr=[1]",))
-    with pytest.raises(UserError, match=f"{job.folder} is of another encoder, recipe, data or settings"):
+    with pytest.raises(UserError, match=f"{job.folder} is of another {changed} than student, RTE, seed 1 is now"):
         run_grid([other], at_a_time=1)
+
+
+def test_settings_that_never_ran_may_be_mended(make_job: Callable) -> None:
+    wrong = replace(make_job(1, "raise SystemExit(1)"), overrides=("optimization.max_updates=2",))
+    with pytest.raises(UserError, match="failed with exit status 1"):
+        run_grid([wrong], at_a_time=1)
+    right = replace(wrong, overrides=("optimization.max_update=2",), program="pass")
+    run_grid([right], at_a_time=1)
+    assert right.result() == {"accuracy": 61.0}
+
+
+def test_two_grids_do_not_work_in_one_folder(make_job: Callable) -> None:
+    job = make_job(1)
+    job.prepare()
+    with open(job.log, "ab") as log:
+        fcntl.flock(log, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match=f"{job.folder}: another process works in it"):
+            run_grid([job], at_a_time=1)
+    run_grid([job], at_a_time=1)
+
+
+def test_the_last_line_of_a_failure_is_what_went_wrong(make_job: Callable) -> None:
+    lines = "Could not override 'a.b'.\\nKey 'b' is not in struct\\n    full_key: a.b\\n    object_type=C"
+    with pytest.raises(UserError, match="exit status 1: Key 'b' is not in struct; see "):
+        run_grid([make_job(1, f'raise SystemExit("{lines}")')], at_a_time=1)
+
+
+@pytest.mark.parametrize("override", ["common.seed=7", "+model.pretrained=x", "checkpoint.save_dir=y"])
+def test_what_tells_runs_apart_is_not_overridden(override: str) -> None:
+    require_no_setting_of_ours(["optimization.lr=[1]", "task.max_positions=9"])
+    with pytest.raises(UserError, match="differs from run to run, and is set for each"):
+        require_no_setting_of_ours([override])
 
 
 GRID = """
@@ -156,19 +192,17 @@ def test_command(make_job: Callable, tmp_path: Path) -> None:
         f"model.pretrained={tmp_path}/model.pt",
         f"checkpoint.save_dir='{tmp_path}/a b/checkpoints'",
         "common.seed=3",
+        f"common.user_dir={ROOT}/fairseq_distil",
         "common.cpu=true",
     } <= set(command)
 
 
-def test_paths_for_hydra(compose_recipe: Callable, tmp_path: Path) -> None:
-    for name in ("plain-1.2_x", "with space", "comma,equals=1", "it's", "{braces}[x]", "per%cent#"):
-        overrides = [f"task.data={hydra_value(tmp_path / name)}", "model.pretrained=x", "checkpoint.save_dir=x"]
-        cfg = compose_recipe(ROOT / "examples" / RTE.recipe, *overrides)
-        assert cfg.task.data == str(tmp_path / name)
+NAMES = ["plain-1.2_x", "with space", "comma,equals=1", "it's", "{braces}[x]", "per%cent#", "josé 数"]
+NAMES += ["back\\slash", "both\\'", "end\\"]
 
 
-def test_settings_are_kept_whole(make_job: Callable) -> None:
-    job = make_job(1)
-    job.prepare()
-    assert json.loads((job.folder / "settings.json").read_text())["overrides"] == []
-    job.prepare()
+@pytest.mark.parametrize("name", NAMES)
+def test_paths_for_hydra(compose_recipe: Callable, tmp_path: Path, name: str) -> None:
+    overrides = [f"task.data={hydra_value(tmp_path / name)}", "model.pretrained=x", "checkpoint.save_dir=x"]
+    cfg = compose_recipe(ROOT / "examples" / RTE.recipe, *overrides)
+    assert cfg.task.data == str(tmp_path / name)

@@ -1,6 +1,7 @@
 """Which tasks there are, and their data."""
 
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,15 @@ from fairseq_distil.evaluation.retention.downstream_tasks import DOWNSTREAM_TASK
 from fairseq_distil.evaluation.retention.prepared_tasks import find_tasks, prepare_task
 
 RTE, STS_B = DOWNSTREAM_TASKS["RTE"], DOWNSTREAM_TASKS["STS-B"]
+
+
+def write_mrpc(folder: Path, labels: list[int]) -> None:
+    folder.mkdir()
+    random.Random(2).shuffle(labels)
+    rows = [f"{label}\t1\t2\tword1\tword2" for label in labels]
+    for name in ("train", "dev"):
+        header = "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String"
+        (folder / f"{name}.tsv").write_text("\n".join([header, *rows]) + "\n")
 
 
 def test_tasks_that_are_there(glue: Path) -> None:
@@ -46,13 +56,23 @@ def test_data_are_prepared_once(glue: Path, data_with_tokenizer: Path, tmp_path:
     assert (directory / "input0" / "train.idx").stat().st_mtime_ns == before
 
 
-def test_data_of_another_dictionary(
-    glue: Path, data_with_tokenizer: Path, write_data: Callable, tmp_path: Path
+@pytest.mark.parametrize("changed", ["files", "vocabulary", "tokens"])
+def test_data_of_another_source(
+    glue: Path, data_with_tokenizer: Path, write_data: Callable, tmp_path: Path, changed: str
 ) -> None:
     prepare_task(RTE, glue, None, data_with_tokenizer, tmp_path / "out", positions=17)
-    other = Path(write_data(tmp_path / "other", {}, ["word1", "word0"]))
-    with pytest.raises(UserError, match="has another dictionary than"):
-        prepare_task(RTE, glue, None, other, tmp_path / "out", positions=17)
+    data, positions = data_with_tokenizer, 17
+    if changed == "files":
+        shutil.copytree(glue, tmp_path / "other")
+        glue = tmp_path / "other"
+        with open(glue / "RTE" / "dev.tsv", "a") as file:
+            file.write("18\tword1\tword2\tentailment\n")
+    elif changed == "vocabulary":
+        data = Path(write_data(tmp_path / "other", {}, ["word1", "word0"]))
+    else:
+        positions = 11
+    with pytest.raises(UserError, match=rf"out/RTE was prepared from other {changed} than are given now"):
+        prepare_task(RTE, glue, None, data, tmp_path / "out", positions=positions)
 
 
 def test_squad_needs_one_file_of_each_kind(tmp_path: Path, data_with_tokenizer: Path) -> None:
@@ -70,17 +90,20 @@ def test_chance_is_the_most_frequent_class(glue: Path, data_with_tokenizer: Path
     assert chance(STS_B, tmp_path) == 0
 
 
+def test_chance_of_f1_is_that_of_the_best_answer(tmp_path: Path, data_with_tokenizer: Path) -> None:
+    """3 of 8 are paraphrases, as few as in QQP: to say so of all is right in 3/8, with an F1 of 2 * 3/8 / (1 + 3/8)."""
+    mrpc = DOWNSTREAM_TASKS["MRPC"]
+    write_mrpc(tmp_path / "MRPC", [1] * 3 + [0] * 5)
+    directory = prepare_task(mrpc, tmp_path, None, data_with_tokenizer, tmp_path / "out", positions=17)
+    f1 = 2 * (3 / 8) / (1 + 3 / 8)
+    assert chance(mrpc, directory) == pytest.approx(100 * (3 / 8 + f1) / 2)
+    assert 3 / 8 + f1 > 5 / 8
+
+
 def test_chance_of_f1(tmp_path: Path, data_with_tokenizer: Path) -> None:
     """5 of 8 are paraphrases: who says so of all is right in 5/8, with an F1 of 2 * 5/8 / (1 + 5/8)."""
-    (tmp_path / "MRPC").mkdir()
-    header = "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String"
-    generator = random.Random(2)
-    labels = [1] * 5 + [0] * 3
-    generator.shuffle(labels)
-    for name in ("train", "dev"):
-        rows = [f"{label}\t1\t2\tword1\tword2" for label in labels]
-        (tmp_path / "MRPC" / f"{name}.tsv").write_text("\n".join([header, *rows]) + "\n")
     mrpc = DOWNSTREAM_TASKS["MRPC"]
+    write_mrpc(tmp_path / "MRPC", [1] * 5 + [0] * 3)
     directory = prepare_task(mrpc, tmp_path, None, data_with_tokenizer, tmp_path / "out", positions=17)
     f1 = 2 * (5 / 8) / (1 + 5 / 8)
     assert chance(mrpc, directory) == pytest.approx(100 * (5 / 8 + f1) / 2)

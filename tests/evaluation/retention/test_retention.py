@@ -50,9 +50,28 @@ def test_a_teacher_that_is_not_above_chance(retention: Retention) -> None:
     assert nothing_learned.kept_above_chance("student") is None
 
 
+def test_a_teacher_that_has_learned_nothing(retention: Retention, tmp_path: Path) -> None:
+    """A correlation of 0: there is no part of it that could be kept, and still a report."""
+    cola = DOWNSTREAM_TASKS["CoLA"]
+    runs = {("teacher", "CoLA"): [{"mcc": 0.0}], ("student", "CoLA"): [{"mcc": -3.0}]}
+    nothing = Retention(("teacher", "student"), (cola,), runs, {"CoLA": 0.0})
+    assert nothing.kept("student") is None and nothing.kept_above_chance("student") is None
+    sizes = [ModelSize(name, 1, 1, 1.0, 1.0) for name in ("teacher", "student")]
+    assert "| -3.0 (-3.0 to -3.0) |" in write_retention_report(nothing, sizes, tmp_path, [])
+
+
+def test_less_above_chance_than_between_seeds_says_nothing(retention: Retention) -> None:
+    runs = retention.runs | {("teacher", "RTE"): [{"accuracy": value} for value in (53.0, 20.0, 90.0)]}
+    unsteady = Retention(retention.models, (RTE,), runs, {"RTE": 52.0})
+    assert unsteady.kept_above_chance("student") is None
+
+
 def test_report(retention: Retention, tmp_path: Path) -> None:
     sizes = [ModelSize("teacher", 6, 200, 8.0, 0.004), ModelSize("student", 3, 120, 5.0, 0.0025)]
-    text = write_retention_report(retention, sizes, tmp_path / "new")
+    text = write_retention_report(retention, sizes, tmp_path / "new", ["common.cpu=true"])
+    assert text.startswith(
+        "Fine-tuned by examples/glue/config/rte.yaml, examples/glue/config/stsb.yaml, changed by: common.cpu=true.\n"
+    )
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line]
     assert ["RTE, accuracy", "70.0 (60.0 to 80.0)", "65.0 (50.0 to 66.0)", "52.0"] in rows
     assert ["average", "80.0", "74.5", "26.0"] in rows

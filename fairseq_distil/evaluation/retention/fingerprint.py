@@ -1,0 +1,17 @@
+"""What tells one file or directory from another."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of the names and contents of all files of a directory."""
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    total = hashlib.sha256()
+    for file in files:
+        total.update(str(file.relative_to(path)).encode())
+        with open(file, "rb") as opened:
+            total.update(hashlib.file_digest(opened, "sha256").digest())
+    return total.hexdigest()
