@@ -37,7 +37,7 @@ def measure_collation(vocabulary_size: int, batch: int, length: int, batches: in
         ours = _dataset("distil_masked_lm", directory, length)
         theirs = _dataset("masked_lm", directory, length)
         actions = {
-            "read": lambda ids: [ours.blocks[index] for index in ids],
+            "read": lambda ids: [ours.tokens[index] for index in ids],
             "fairseq_distil": lambda ids: ours.collater([ours[index] for index in ids]),
             "fairseq": lambda ids: theirs.collater([theirs[index] for index in ids]),
         }

@@ -17,6 +17,8 @@ from torch import Tensor
 from fairseq_distil.errors import UserError
 from fairseq_distil.losses import TermScales, TokenPositions, VocabularyLoss, cosine_distance, vocabulary_loss
 
+from .settings import require_temperature, require_weight
+
 WEIGHTS = ("soft_target_weight", "mlm_weight", "cosine_weight")
 
 
@@ -215,11 +217,7 @@ def _masked_lm_perplexity(meters: MetersDict) -> float:
 def _require_valid(cfg: DistillationConfig) -> None:
     weights = {name: getattr(cfg, name) for name in WEIGHTS}
     for name, weight in weights.items():
-        if not 0 <= weight < math.inf:
-            raise UserError(f"criterion.{name} is {weight}, but a weight must be finite and not negative")
+        require_weight(name, weight)
     if not any(weights.values()):
         raise UserError(f"all of {', '.join(WEIGHTS)} are 0, so that there is nothing to learn; raise at least one")
-    if not 0 < cfg.soft_target_temperature < math.inf:
-        raise UserError(
-            f"criterion.soft_target_temperature is {cfg.soft_target_temperature}, but must be positive and finite"
-        )
+    require_temperature(cfg.soft_target_temperature)

@@ -16,6 +16,8 @@ from fairseq_distil.evaluation.answer_spans import best_spans
 from fairseq_distil.evaluation.answer_texts import span_rows
 from fairseq_distil.losses import answer_span_loss, answer_span_soft_target_loss
 
+from .settings import require_temperature, require_weight
+
 
 @dataclass
 class QuestionAnsweringCriterionConfig(FairseqDataclass):
@@ -36,7 +38,8 @@ class QuestionAnsweringCriterion(FairseqCriterion):
 
     def __init__(self, cfg: QuestionAnsweringCriterionConfig, task: FairseqTask) -> None:
         super().__init__(task)
-        _require_valid(cfg)
+        require_weight("teacher_weight", cfg.teacher_weight)
+        require_temperature(cfg.soft_target_temperature)
         if "max_answer_tokens" not in task.cfg:
             raise UserError("criterion question_answering needs --task question_answering (task._name)")
         self.cfg = cfg
@@ -107,14 +110,3 @@ class QuestionAnsweringCriterion(FairseqCriterion):
     def logging_outputs_can_be_summed() -> bool:
         """All values are sums; the task takes the spans out before."""
         return True
-
-
-def _require_valid(cfg: QuestionAnsweringCriterionConfig) -> None:
-    if not 0 <= cfg.teacher_weight < math.inf:
-        raise UserError(
-            f"criterion.teacher_weight is {cfg.teacher_weight}, but a weight must be finite and not negative"
-        )
-    if not 0 < cfg.soft_target_temperature < math.inf:
-        raise UserError(
-            f"criterion.soft_target_temperature is {cfg.soft_target_temperature}, but must be positive and finite"
-        )

@@ -1,6 +1,5 @@
 """Distillation of one task into a fine-tuned student, registered as ``sentence_prediction_distillation``."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Tuple
 
@@ -15,6 +14,7 @@ from fairseq_distil.errors import UserError
 from fairseq_distil.losses import soft_target_loss, squared_difference
 
 from .sentence_prediction_metrics import SentencePredictionMetricsCriterion, log_mean, unit_of_loss
+from .settings import require_temperature, require_weight
 
 
 @dataclass
@@ -76,12 +76,8 @@ class SentencePredictionDistillationCriterion(SentencePredictionMetricsCriterion
 
 
 def _require_valid(cfg: SentencePredictionDistillationConfig) -> None:
-    if not 0 <= cfg.teacher_weight < math.inf:
-        raise UserError(f"criterion.teacher_weight is {cfg.teacher_weight}, but must be finite and not negative")
-    if not 0 < cfg.soft_target_temperature < math.inf:
-        raise UserError(
-            f"criterion.soft_target_temperature is {cfg.soft_target_temperature}, but must be positive and finite"
-        )
+    require_weight("teacher_weight", cfg.teacher_weight)
+    require_temperature(cfg.soft_target_temperature)
     # Of the whole run, where it is known: found in the first batch, the mistake would leave a crash.pt behind.
     run_cfg = cfg._get_parent() if isinstance(cfg, DictConfig) else None
     model_cfg = None if run_cfg is None else run_cfg.get("model")

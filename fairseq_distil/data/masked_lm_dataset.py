@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 import torch
 from fairseq.data import FairseqDataset
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fairseq_distil.losses import TokenPositions
 
+from .length_ordered_dataset import LengthOrderedDataset
 from .masking import MaskingScheme
 
 
-class MaskedLMDataset(FairseqDataset):
+class MaskedLMDataset(LengthOrderedDataset):
     """Blocks of tokens with masks that change with the epoch.
 
     Without a call to :meth:`set_epoch`, as for validation, the masks stay those of epoch 1.
@@ -25,35 +25,10 @@ class MaskedLMDataset(FairseqDataset):
         shuffle_seed: order of items of equal length; batches hold items of similar length
     """
 
-    can_reuse_epoch_itr_across_epochs = True  # only masks change, sizes do not
-
     def __init__(self, blocks: FairseqDataset, scheme: MaskingScheme, shuffle_seed: int) -> None:
-        super().__init__()
-        self.blocks = blocks
-        self.sizes: NDArray[np.int64] = np.asarray(blocks.sizes)
+        super().__init__(blocks, shuffle_seed)
         self.scheme = scheme
-        self.shuffle_seed = shuffle_seed
         self.epoch = 1
-
-    def __len__(self) -> int:
-        return len(self.blocks)
-
-    def __getitem__(self, index: int) -> tuple[int, Tensor]:
-        return index, self.blocks[index]
-
-    def num_tokens(self, index: int) -> int:
-        return self.sizes[index]
-
-    def num_tokens_vec(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        return self.sizes[indices]
-
-    def size(self, index: int) -> int:
-        return self.sizes[index]
-
-    def ordered_indices(self) -> NDArray[np.int64]:
-        """By length; items of equal length in an order drawn from the seed."""
-        shuffled = np.random.default_rng(self.shuffle_seed).permutation(len(self))
-        return np.lexsort([shuffled, self.sizes])
 
     def set_epoch(self, epoch: int) -> None:
         super().set_epoch(epoch)
@@ -61,10 +36,10 @@ class MaskedLMDataset(FairseqDataset):
 
     @property
     def supports_prefetch(self) -> bool:
-        return getattr(self.blocks, "supports_prefetch", False)
+        return getattr(self.tokens, "supports_prefetch", False)
 
     def prefetch(self, indices: list[int]) -> None:
-        self.blocks.prefetch(indices)
+        self.tokens.prefetch(indices)
 
     def collater(self, samples: list[tuple[int, Tensor]]) -> dict[str, Any]:
         """Pad and mask a batch.

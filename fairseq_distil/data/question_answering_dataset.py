@@ -6,16 +6,16 @@ import numpy as np
 import torch
 from fairseq.data import FairseqDataset
 from fairseq.data.indexed_dataset import MMapIndexedDataset
-from numpy.typing import NDArray
 from torch import Tensor
 
 from fairseq_distil.data.binarized_check import require_whole_split
+from fairseq_distil.data.length_ordered_dataset import LengthOrderedDataset
 from fairseq_distil.data.squad.encoding import NOWHERE
 from fairseq_distil.data.squad.split import PREPARE, PreparedSplit
 from fairseq_distil.errors import UserError
 
 
-class QuestionAnsweringDataset(FairseqDataset):
+class QuestionAnsweringDataset(LengthOrderedDataset):
     """Windows ``<s> question </s> context </s>``.
 
     Args:
@@ -26,38 +26,13 @@ class QuestionAnsweringDataset(FairseqDataset):
         shuffle_seed: order of windows of equal length; batches hold windows of similar length
     """
 
-    can_reuse_epoch_itr_across_epochs = True
-
     def __init__(
         self, tokens: FairseqDataset, split: PreparedSplit, name: str, padding_index: int, shuffle_seed: int
     ) -> None:
-        super().__init__()
-        self.tokens = tokens
+        super().__init__(tokens, shuffle_seed)
         self.split = split
         self.name = name
-        self.sizes: NDArray[np.int64] = np.asarray(tokens.sizes)
         self.padding_index = padding_index
-        self.shuffle_seed = shuffle_seed
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def __getitem__(self, index: int) -> tuple[int, Tensor]:
-        return index, self.tokens[index]
-
-    def num_tokens(self, index: int) -> int:
-        return self.sizes[index]
-
-    def num_tokens_vec(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        return self.sizes[indices]
-
-    def size(self, index: int) -> int:
-        return self.sizes[index]
-
-    def ordered_indices(self) -> NDArray[np.int64]:
-        """By length; windows of equal length in an order drawn from the seed."""
-        shuffled = np.random.default_rng(self.shuffle_seed).permutation(len(self))
-        return np.lexsort([shuffled, self.sizes])
 
     def collater(self, samples: list[tuple[int, Tensor]]) -> dict[str, Any]:
         """Pad a batch.

@@ -1,7 +1,7 @@
 """Masked language modelling with dynamic masking, registered as ``distil_masked_lm``."""
 
 import os
-from typing import Any, Dict, List, Optional
+from typing import Any, List, Optional
 
 import numpy as np
 from fairseq import utils
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fairseq_distil.criterions import DistillationCriterion
 from fairseq_distil.data.binarized_check import require_whole_split
-from fairseq_distil.data.dictionary_check import load_shared_dictionary, require_same_symbols
+from fairseq_distil.data.dictionary_check import load_shared_dictionary
 from fairseq_distil.data.masked_lm_dataset import MaskedLMDataset
 from fairseq_distil.data.masking import MaskingScheme, smoothed_weights
 from fairseq_distil.data.sentences import unmasked_sentences
@@ -25,13 +25,20 @@ from fairseq_distil.models import DistilEncoderModel
 from fairseq_distil.models.teacher_student import without_missing_teacher
 
 from .autocast_steps import AutocastSteps
+from .dictionary_state import DictionaryState
 from .distil_masked_lm_config import DistilMaskedLMConfig, require_valid
+from .length_limit import LengthLimit
 from .numerical_guard import NumericalGuard
 
 
 @register_task("distil_masked_lm", dataclass=DistilMaskedLMConfig)
-class DistilMaskedLMTask(NumericalGuard, AutocastSteps, MaskedLMTask):
+class DistilMaskedLMTask(NumericalGuard, AutocastSteps, DictionaryState, LengthLimit, MaskedLMTask):
     """Blocks of text with masks drawn anew each epoch, for the whole batch at once; no next-sentence prediction."""
+
+    TOO_LONG = (
+        "samples are longer than {max_positions} tokens, as lines are that are not cut; add --shorten-method truncate "
+        "(task.shorten_method), or --skip-invalid-size-inputs-valid-test to leave them out"
+    )
 
     def __init__(self, cfg: DistilMaskedLMConfig, dictionary: Dictionary) -> None:
         require_valid(cfg)
@@ -49,16 +56,6 @@ class DistilMaskedLMTask(NumericalGuard, AutocastSteps, MaskedLMTask):
         """
         return load_shared_dictionary(utils.split_paths(cfg.data))
 
-    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
-        """Take over what a checkpoint says of its task.
-
-        Raises:
-            UserError: the checkpoint was trained with another dictionary
-        """
-        symbols = state_dict.get("dictionary_symbols", self.dictionary.symbols)
-        require_same_symbols("the checkpoint", symbols, "the data's dict.txt", self.dictionary.symbols)
-        super().load_state_dict(state_dict)
-
     def load_dataset(self, split: str, epoch: int = 1, combine: bool = False, **_: Any) -> None:
         """Load a split; training data in several directories come one an epoch, in turn.
 
@@ -70,28 +67,6 @@ class DistilMaskedLMTask(NumericalGuard, AutocastSteps, MaskedLMTask):
         require_whole_split(path, self.data_vocabulary_size)
         blocks = load_token_blocks(path, split, self.cfg, self.dictionary, combine)
         self.datasets[split] = MaskedLMDataset(blocks, self._masking_scheme(), self.cfg.seed)
-
-    def filter_indices_by_size(
-        self,
-        indices: np.ndarray,
-        dataset: FairseqDataset,
-        max_positions: Optional[Any] = None,
-        ignore_invalid_inputs: bool = False,
-    ) -> np.ndarray:
-        """Leave out the samples that are longer than the model's positions.
-
-        Raises:
-            UserError: there are some, and they are not to be left out; or no sample remains
-        """
-        kept = super().filter_indices_by_size(indices, dataset, max_positions, ignore_invalid_inputs=True)
-        too_long = len(indices) - len(kept)
-        if (too_long and not ignore_invalid_inputs) or len(kept) == 0:
-            raise UserError(
-                f"data {self.cfg.data}: {too_long:,} of {len(indices):,} samples are longer than {max_positions} "
-                "tokens, as lines are that are not cut; add --shorten-method truncate (task.shorten_method), or "
-                "--skip-invalid-size-inputs-valid-test to leave them out"
-            )
-        return kept
 
     def build_dataset_for_inference(
         self, src_tokens: List[Tensor], src_lengths: List[int], sort: bool = True

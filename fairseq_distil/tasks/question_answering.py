@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Dict, List, Optional, Tuple
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion
-from fairseq.data import Dictionary, FairseqDataset
+from fairseq.data import Dictionary
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.logging import metrics
 from fairseq.models import BaseFairseqModel
@@ -19,7 +18,7 @@ from omegaconf import II, MISSING
 from torch import Tensor
 
 from fairseq_distil.criterions import QuestionAnsweringCriterion
-from fairseq_distil.data.dictionary_check import MASK_SYMBOL, load_shared_dictionary, require_same_symbols
+from fairseq_distil.data.dictionary_check import MASK_SYMBOL, load_shared_dictionary
 from fairseq_distil.data.question_answering_dataset import load_windows
 from fairseq_distil.errors import UserError
 from fairseq_distil.evaluation.answer_texts import rank_answers, score_ranked
@@ -27,6 +26,8 @@ from fairseq_distil.models import DistilEncoderModel
 from fairseq_distil.models.teacher_student import without_missing_teacher
 
 from .autocast_steps import AutocastSteps
+from .dictionary_state import DictionaryState
+from .length_limit import LengthLimit
 from .numerical_guard import NumericalGuard
 
 BEST_SPANS = "_best_spans"  # fairseq does not print what begins with an underscore
@@ -48,12 +49,17 @@ class QuestionAnsweringConfig(FairseqDataclass):
 
 
 @register_task("question_answering", dataclass=QuestionAnsweringConfig)
-class QuestionAnsweringTask(NumericalGuard, AutocastSteps, FairseqTask):
+class QuestionAnsweringTask(NumericalGuard, AutocastSteps, DictionaryState, LengthLimit, FairseqTask):
     """SQuAD v1.1: windows of a context after a question, and the positions of the answer.
 
     Validation reports ``exact_match`` and ``f1`` in percent, over all questions of the split: the best span of each
     window is collected from batches and workers, and questions are scored at the end.
     """
+
+    TOO_LONG = (
+        "windows are longer than the model's {max_positions} positions; prepare the data with a smaller --length, see "
+        "scripts/prepare_squad.py"
+    )
 
     def __init__(self, cfg: QuestionAnsweringConfig, dictionary: Dictionary) -> None:
         if cfg.max_answer_tokens < 1:
@@ -85,16 +91,6 @@ class QuestionAnsweringTask(NumericalGuard, AutocastSteps, FairseqTask):
     def target_dictionary(self) -> Dictionary:
         return self.dictionary
 
-    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
-        """Take over what a checkpoint says of its task.
-
-        Raises:
-            UserError: the checkpoint was trained with another dictionary
-        """
-        symbols = state_dict.get("dictionary_symbols", self.dictionary.symbols)
-        require_same_symbols("the checkpoint", symbols, "the data's dict.txt", self.dictionary.symbols)
-        super().load_state_dict(state_dict)
-
     def load_dataset(self, split: str, combine: bool = False, **_: Any) -> None:
         """Map a split's files.
 
@@ -105,27 +101,6 @@ class QuestionAnsweringTask(NumericalGuard, AutocastSteps, FairseqTask):
         self.datasets[split] = load_windows(
             prefix, split, self.data_vocabulary_size, self.dictionary.pad(), self.cfg.seed
         )
-
-    def filter_indices_by_size(
-        self,
-        indices: np.ndarray,
-        dataset: FairseqDataset,
-        max_positions: Optional[Any] = None,
-        ignore_invalid_inputs: bool = False,
-    ) -> np.ndarray:
-        """Refuse windows that are longer than the model's positions.
-
-        Raises:
-            UserError: there are some, and they are not to be left out; or no window remains
-        """
-        kept = super().filter_indices_by_size(indices, dataset, max_positions, ignore_invalid_inputs=True)
-        too_long = len(indices) - len(kept)
-        if (too_long and not ignore_invalid_inputs) or len(kept) == 0:
-            raise UserError(
-                f"data {self.cfg.data}: {too_long:,} of {len(indices):,} windows are longer than the model's "
-                f"{max_positions} positions; prepare the data with a smaller --length, see scripts/prepare_squad.py"
-            )
-        return kept
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
         """Build the model with a head for answers; a student from a checkpoint needs no teacher.

@@ -113,7 +113,11 @@ def test_the_teacher_is_constant_and_not_saved(sentence_distillation_run: Callab
 @pytest.mark.parametrize(
     ("criterion", "model", "message"),
     [
-        ({"teacher_weight": -1.0}, {}, "criterion.teacher_weight is -1.0, but must be finite and not negative"),
+        (
+            {"teacher_weight": -1.0},
+            {},
+            "criterion.teacher_weight is -1.0, but a weight must be finite and not negative",
+        ),
         ({"soft_target_temperature": 0.0}, {}, "criterion.soft_target_temperature is 0.0, but must be positive"),
         ({}, {"_name": "distil_encoder"}, "needs a teacher; train a teacher_student with --teacher"),
     ],

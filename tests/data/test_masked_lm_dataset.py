@@ -48,7 +48,7 @@ def test_batch(dataset: MaskedLMDataset) -> None:
     for row, index in enumerate([7, 1, 2]):
         selected = target[row].ne(PADDING)
         restored = torch.where(selected, target[row], tokens[row])
-        assert torch.equal(restored[: LENGTHS[index]], dataset.blocks[index])
+        assert torch.equal(restored[: LENGTHS[index]], dataset.tokens[index])
         assert selected.sum().item() in (int(0.3 * LENGTHS[index]), int(0.3 * LENGTHS[index]) + 1)
 
 

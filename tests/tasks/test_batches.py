@@ -105,7 +105,7 @@ def test_directories_take_turns(setup_task: Callable, write_data: Callable, tmp_
     lines = []
     for epoch in (1, 2, 3):
         task.load_dataset("train", epoch=epoch)
-        lines.append(task.dataset("train").blocks[0].tolist())
+        lines.append(task.dataset("train").tokens[0].tolist())
     assert lines == [[0, 5, 6, 7, 2], [0, 8, 9, 2], [0, 5, 6, 7, 2]]
     task.load_dataset("valid", epoch=1)
     assert task.has_sharded_data("train")
