@@ -33,7 +33,7 @@ MODULE_PREFIX = "module "
 """Ranges of the profiler named so are calls of modules, by their class."""
 
 WHOLE_STAGES = {"stage optimizer": OPTIMIZER, "stage clipping": CLIPPING, "stage batch": BATCH}
-LINEAR_OPERATIONS = ("aten::addmm", "aten::mm", "aten::linear", "mkldnn_linear")
+LINEAR_OPERATIONS = ("aten::addmm", "aten::addmm_", "aten::mm", "aten::linear", "mkldnn::_linear_pointwise")
 BATCHED_PRODUCTS = ("aten::bmm", "aten::baddbmm", "aten::matmul")
 BY_PART_OF_NAME = {
     "layer_norm": LAYER_NORM,

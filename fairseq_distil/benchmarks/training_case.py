@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 import torch
 
 from fairseq_distil.errors import UserError
+from fairseq_distil.modules import cpu_has_bfloat16
 
 SPECIAL_SYMBOLS = 5
 """``<s>``, ``<pad>``, ``</s>``, ``<unk>`` and ``<mask>``: the rest of a vocabulary is ordinary."""
@@ -13,7 +14,7 @@ SPECIAL_SYMBOLS = 5
 CHOICES = {
     "dtype": ("float32", "bfloat16", "float16"),
     "positions": ("all", "masked"),
-    "teacher_dtype": ("same", "float32", "bfloat16", "float16"),
+    "teacher_dtype": ("auto", "same", "float32", "bfloat16", "float16"),
     "objective": ("distillation", "masked_lm"),
     "encoder": ("distil_encoder", "roberta"),
     "loop": ("step", "fairseq-train"),
@@ -30,7 +31,7 @@ HELP = {
     "steps": "timed steps, after 2 to warm up",
     "device": "cpu, cuda or cuda:N",
     "compile": "compile student and teacher",
-    "teacher_dtype": "type of the teacher's weights; same: the student's",
+    "teacher_dtype": "type of the teacher's weights; auto: --dtype where it is computed in; same: the student's",
     "objective": "distillation, or masked-LM pre-training of one encoder",
     "encoder": "with masked_lm: this plugin's encoder with fused_adamw, or fairseq's own with its adam",
     "loop": "the bare step, or the real fairseq-train, with its data loading, logging and checks",
@@ -60,12 +61,13 @@ class TrainingCase:
     steps: int = 5
     device: str = "cpu"
     compile: bool = False
-    teacher_dtype: str = "same"
+    teacher_dtype: str = "auto"
     objective: str = "distillation"
     encoder: str = "distil_encoder"
     loop: str = "step"
 
     def __post_init__(self) -> None:
+        require_device(self.device)
         lowest = {"layers": 2 if self.distils else 1, "width": 1, "heads": 1, "batch": 1, "length": 3, "steps": 1}
         for name, least in {**lowest, "vocab": SPECIAL_SYMBOLS + 1}.items():
             if getattr(self, name) < least:
@@ -73,6 +75,8 @@ class TrainingCase:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise UserError(f"--{name} is {getattr(self, name)}; choose from {', '.join(choices)}")
+        if self.teacher_dtype == "auto":
+            object.__setattr__(self, "teacher_dtype", self._type_of_products())
         if self.width % self.heads:
             raise UserError(f"--heads {self.heads} does not divide --width {self.width}")
         if self.encoder == "roberta" and self.distils:
@@ -81,7 +85,10 @@ class TrainingCase:
             raise UserError("--encoder roberta has neither --compile nor --teacher-dtype; leave them out")
         if self.dtype == "float16":
             raise UserError("--dtype float16 needs loss scaling, which this step has not; use bfloat16")
-        require_device(self.device)
+
+    def _type_of_products(self) -> str:
+        computes_in_it = self.device_type != "cpu" or cpu_has_bfloat16()
+        return "bfloat16" if self.distils and self.dtype == "bfloat16" and computes_in_it else "same"
 
     @property
     def distils(self) -> bool:

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fairseq_distil.modules.linear import linear
+
 from .soft_target import soft_target_loss
 from .vocabulary_tile import TermScales, replace_by_gradient
 
@@ -31,7 +33,7 @@ class VocabularyProjection(NamedTuple):
 
     def logits(self, rows: slice = slice(None)) -> Tensor:
         """``features[rows] @ weight.T + bias``: ``(rows, vocab)``."""
-        return F.linear(self.features[rows], self.weight, self.bias)
+        return linear(self.features[rows], self.weight, self.bias)
 
     def to(self, dtype: torch.dtype) -> "VocabularyProjection":
         """The same in another floating-point type."""
@@ -90,7 +92,7 @@ def vocabulary_loss(
         teacher: the same rows of the teacher, of any width, constants; None where no term needs a teacher
         targets: original ids of the masked rows ``(masked rows,)``
         scales: temperature, and the factor of each term in ``total``
-        chunk_bytes: memory of the logits of one matrix product, counted in float32
+        chunk_bytes: memory of the logits of one matrix product, in the type that it is computed in
         tile_bytes: memory of the logits of one softmax, in float32; None: what suits the device
     """
     device_type = student.features.device.type
@@ -98,8 +100,11 @@ def vocabulary_loss(
     dtype = torch.get_autocast_dtype(device_type) if autocast else student.features.dtype
     if tile_bytes is None:
         tile_bytes = CPU_TILE_BYTES if device_type == "cpu" else chunk_bytes
-    row_bytes = 4 * student.weight.size(0)
-    rows_at_a_time = max(1, chunk_bytes // row_bytes), max(1, tile_bytes // row_bytes)
+    vocabulary_size = student.weight.size(0)
+    rows_at_a_time = (
+        max(1, chunk_bytes // (dtype.itemsize * vocabulary_size)),
+        max(1, tile_bytes // (torch.float32.itemsize * vocabulary_size)),
+    )
     needs_gradient = tuple(torch.is_grad_enabled() and tensor.requires_grad for tensor in student)
     return VocabularyLoss(
         *_ChunkedVocabularyLoss.apply(*student, teacher, targets, scales, dtype, rows_at_a_time, needs_gradient)

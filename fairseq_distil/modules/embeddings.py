@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from .dropout import Dropout
 from .encoder_config import EncoderConfig
 
 
@@ -17,7 +18,7 @@ class TransformerEmbeddings(nn.Module):
         self.word_embeddings = nn.Embedding(config.vocabulary_size, config.width, padding_idx=config.padding_index)
         self.position_embeddings = nn.Embedding(config.max_positions, config.width)
         self.layer_norm = nn.LayerNorm(config.width, eps=config.layer_norm_epsilon)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Embed token ids ``(batch, length)`` as ``(batch, length, width)``.

@@ -3,7 +3,9 @@
 from torch import Tensor, nn
 
 from .attention import SelfAttention
+from .dropout import Dropout
 from .encoder_config import ACTIVATIONS, EncoderConfig
+from .linear import Linear
 
 
 class EncoderLayer(nn.Module):
@@ -16,10 +18,10 @@ class EncoderLayer(nn.Module):
         super().__init__()
         self.attention = SelfAttention(config)
         self.attention_layer_norm = nn.LayerNorm(config.width, eps=config.layer_norm_epsilon)
-        self.feed_forward_in = nn.Linear(config.width, config.feed_forward_width)
+        self.feed_forward_in = Linear(config.width, config.feed_forward_width)
         self.activation = ACTIVATIONS[config.activation]
-        self.feed_forward_out = nn.Linear(config.feed_forward_width, config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.feed_forward_out = Linear(config.feed_forward_width, config.width)
+        self.dropout = Dropout(config.dropout)
         self.output_layer_norm = nn.LayerNorm(config.width, eps=config.layer_norm_epsilon)
 
     def forward(self, hidden: Tensor, attention_mask: Tensor | None = None) -> Tensor:

@@ -1,10 +1,10 @@
 """The masked-language-model head: a transform, then the tied vocabulary projection."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .encoder_config import ACTIVATIONS, EncoderConfig
+from .linear import Linear, linear
 
 
 class MaskedLMHead(nn.Module):
@@ -15,7 +15,7 @@ class MaskedLMHead(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.width, config.width)
+        self.dense = Linear(config.width, config.width)
         self.activation = ACTIVATIONS[config.activation]
         self.layer_norm = nn.LayerNorm(config.width, eps=config.layer_norm_epsilon)
         self.bias = nn.Parameter(torch.zeros(config.vocabulary_size))
@@ -26,4 +26,4 @@ class MaskedLMHead(nn.Module):
 
     def forward(self, hidden: Tensor, word_embedding_weight: Tensor) -> Tensor:
         """Logits ``(..., vocab)`` of hidden states ``(..., width)``; the weight is ``(vocab, width)``."""
-        return F.linear(self.transform(hidden), word_embedding_weight, self.bias)
+        return linear(self.transform(hidden), word_embedding_weight, self.bias)

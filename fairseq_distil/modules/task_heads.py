@@ -3,6 +3,9 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .dropout import Dropout
+from .linear import Linear
+
 
 class ClassificationHead(nn.Module):
     """Dense, ReLU, dropout, output, on the first token: DistilBERT's head for classification and regression.
@@ -16,9 +19,9 @@ class ClassificationHead(nn.Module):
 
     def __init__(self, width: int, inner_width: int, classes: int, dropout: float = 0.2) -> None:
         super().__init__()
-        self.dense = nn.Linear(width, inner_width)
-        self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(inner_width, classes)
+        self.dense = Linear(width, inner_width)
+        self.dropout = Dropout(dropout)
+        self.output = Linear(inner_width, classes)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Map hidden states ``(batch, length, width)`` to logits ``(batch, classes)``."""
@@ -35,8 +38,8 @@ class QuestionAnsweringHead(nn.Module):
 
     def __init__(self, width: int, dropout: float = 0.1) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(width, 2)
+        self.dropout = Dropout(dropout)
+        self.output = Linear(width, 2)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Map hidden states ``(batch, length, width)`` to start and end logits ``(batch, length, 2)``."""

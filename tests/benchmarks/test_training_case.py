@@ -7,6 +7,7 @@ import torch
 
 from fairseq_distil.benchmarks.training_case import TrainingCase, add_case_options, case_from
 from fairseq_distil.errors import UserError
+from fairseq_distil.modules import cpu_has_bfloat16
 
 
 def parse(arguments: list[str]) -> TrainingCase:
@@ -31,6 +32,19 @@ def test_options_describe_the_case(case: TrainingCase) -> None:
 def test_the_student_has_half_of_the_layers() -> None:
     assert TrainingCase(layers=5).student_layers == 2
     assert TrainingCase(layers=5, objective="masked_lm").student_layers == 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, "same"),
+        ({"dtype": "bfloat16"}, "bfloat16" if cpu_has_bfloat16() else "same"),
+        ({"dtype": "bfloat16", "teacher_dtype": "float32"}, "float32"),
+        ({"dtype": "bfloat16", "objective": "masked_lm"}, "same"),
+    ],
+)
+def test_the_teacher_is_held_in_the_type_of_the_products(settings: dict, expected: str) -> None:
+    assert TrainingCase(**settings).teacher_dtype == expected
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_classification_head_is_distilberts(teacher_run) -> None:
     logits, _ = model(TOKENS, features_only=True, classification_head_name="rating")
     head, first_token = model.classification_heads["rating"], model(TOKENS, features_only=True)[0][:, 0]
     inner = (first_token @ head.dense.weight.T + head.dense.bias).clamp_min(0)
-    assert inner.shape == (2, 5) and head.dropout.p == 0.2
+    assert inner.shape == (2, 5) and head.dropout.probability == 0.2
     torch.testing.assert_close(logits, inner @ head.output.weight.T + head.output.bias)
 
 

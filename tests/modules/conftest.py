@@ -100,6 +100,12 @@ def _our_encoder(layers: int, weights: dict[str, Tensor]) -> DistilEncoderModel:
 
 
 @pytest.fixture
+def generator() -> torch.Generator:
+    """The same random numbers at every run."""
+    return torch.Generator().manual_seed(1)
+
+
+@pytest.fixture
 def bert_pair() -> Pair:
     """BERT, with the embedding of token type 0 folded into the positions of ours."""
     config = BertConfig(

@@ -1,13 +1,15 @@
+import pytest
 import torch
+import torch.nn.functional as F
 
 from fairseq_distil.modules import EncoderConfig, SelfAttention
 
 CONFIG = EncoderConfig(47, padding_index=1, width=12, attention_heads=4, attention_dropout=0.5)
 
 
-def test_equal_keys_average_the_values_that_may_be_attended_to() -> None:
+def test_equal_keys_average_the_values_that_may_be_attended_to(generator: torch.Generator) -> None:
     attention = SelfAttention(CONFIG).eval()
-    hidden = torch.randn(3, 7, 12, generator=torch.Generator().manual_seed(1))
+    hidden = torch.randn(3, 7, 12, generator=generator)
     mask = torch.ones(3, 1, 1, 7, dtype=torch.bool)
     mask[1, ..., 4:] = False
     with torch.no_grad():
@@ -18,9 +20,38 @@ def test_equal_keys_average_the_values_that_may_be_attended_to() -> None:
         torch.testing.assert_close(attention(hidden, mask), expected)
 
 
-def test_dropout_of_attention_probabilities_is_for_training_alone() -> None:
+def test_dropout_of_attention_probabilities_is_for_training_alone(generator: torch.Generator) -> None:
     attention = SelfAttention(CONFIG)
-    hidden = torch.randn(3, 7, 12, generator=torch.Generator().manual_seed(1))
+    hidden = torch.randn(3, 7, 12, generator=generator)
     assert not torch.equal(attention(hidden), attention(hidden))
     attention.eval()
     assert torch.equal(attention(hidden), attention(hidden))
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_attention_in_steps_is_the_fused_kernels(masked: bool, generator: torch.Generator) -> None:
+    attention = SelfAttention(CONFIG).eval()
+    query, key, value = torch.randn(3, 2, 4, 7, 3, generator=generator)
+    mask = torch.ones(2, 1, 1, 7, dtype=torch.bool)
+    mask[1, ..., 5:] = False
+    mask = mask if masked else None
+    expected = F.scaled_dot_product_attention(query, key, value, mask)
+    torch.testing.assert_close(attention._attend_in_steps(query, key, value, mask), expected)
+
+
+def test_a_sequence_of_padding_alone_stays_finite(generator: torch.Generator) -> None:
+    hidden = torch.randn(2, 7, 12, generator=generator, requires_grad=True)
+    mask = torch.ones(2, 1, 1, 7, dtype=torch.bool)
+    mask[1] = False
+    mixed = SelfAttention(CONFIG)(hidden, mask)
+    (gradient,) = torch.autograd.grad(mixed.sum(), hidden)
+    assert mixed.isfinite().all() and gradient.isfinite().all()
+
+
+def test_attention_in_bfloat16_is_near_to_that_in_float32(generator: torch.Generator) -> None:
+    attention = SelfAttention(CONFIG).eval()
+    hidden = torch.randn(3, 7, 12, generator=generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = attention(hidden)
+    assert mixed.dtype == torch.bfloat16
+    torch.testing.assert_close(mixed.float(), attention(hidden), atol=0.01, rtol=0.02)

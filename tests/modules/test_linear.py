@@ -1,0 +1,57 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fairseq_distil.modules.linear import Linear, linear
+
+SHAPES = [(5,), (3, 5), (2, 7, 5), (1, 1, 5), (0, 5)]
+
+
+@pytest.mark.parametrize("has_bias", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_values_and_gradients_are_those_of_torch(
+    shape: tuple[int, ...], has_bias: bool, generator: torch.Generator
+) -> None:
+    factors = _factors(shape, has_bias, generator)
+    others = [factor.detach().clone().requires_grad_() for factor in factors]
+    output, expected = linear(*factors), F.linear(*others)
+    torch.testing.assert_close(output, expected)
+    output_gradient = torch.randn(expected.shape, generator=generator)
+    torch.testing.assert_close(
+        torch.autograd.grad(output, factors, output_gradient), torch.autograd.grad(expected, others, output_gradient)
+    )
+
+
+@pytest.mark.parametrize("needing", [0, 1, 2])
+def test_a_factor_alone_may_need_a_gradient(needing: int, generator: torch.Generator) -> None:
+    factors = [factor.detach() for factor in _factors((4, 5), True, generator)]
+    factors[needing].requires_grad_()
+    (gradient,) = torch.autograd.grad(linear(*factors).square().sum(), factors[needing])
+    (expected,) = torch.autograd.grad(F.linear(*factors).square().sum(), factors[needing])
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_strides_do_not_matter(generator: torch.Generator) -> None:
+    input, weight = torch.randn(5, 6, generator=generator).t(), torch.randn(5, 3, generator=generator).t()
+    torch.testing.assert_close(linear(input, weight), input @ weight.t())
+
+
+def test_a_layer_without_gradients_computes_the_same(generator: torch.Generator) -> None:
+    layer, hidden = Linear(5, 3), torch.randn(2, 5, generator=generator)
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(hidden), hidden @ layer.weight.t() + layer.bias)
+
+
+def test_autocast_decides_on_the_type() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        assert linear(torch.ones(2, 5), torch.ones(3, 5)).dtype == torch.bfloat16
+
+
+def test_double_precision_is_kept() -> None:
+    assert linear(torch.ones(2, 5, dtype=torch.float64), torch.ones(3, 5, dtype=torch.float64)).dtype == torch.float64
+
+
+def _factors(shape: tuple[int, ...], has_bias: bool, generator: torch.Generator) -> list[Tensor]:
+    shapes = [shape, (3, 5)] + [(3,)] * has_bias
+    return [torch.randn(size, generator=generator).requires_grad_() for size in shapes]
