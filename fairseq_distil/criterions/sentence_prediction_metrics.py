@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from fairseq.criterions import register_criterion
 from fairseq.criterions.sentence_prediction import SentencePredictionConfig, SentencePredictionCriterion
 from fairseq.logging import metrics
@@ -23,8 +24,10 @@ from fairseq_distil.evaluation.sentence_metrics import (
     spearman_correlation,
 )
 from fairseq_distil.models.data_memory import class_names
+from fairseq_distil.workers import gather_from_workers
 
 DIGITS = 3  # of percentages: one right answer of 40,000 is seen
+VALIDATED = "_validated"  # fairseq does not print what begins with an underscore
 REPORTS = ("report_mcc", "report_acc_and_f1", "report_pearson_and_spearman")
 
 
@@ -66,7 +69,7 @@ class SentencePredictionMetricsCriterion(SentencePredictionCriterion):
     def logging_output(
         self, model: BaseFairseqModel, sample: Dict[str, Any], logits: Tensor, targets: Tensor, loss: Tensor
     ) -> Dict[str, Any]:
-        """Sums over the batch; in validation also what was predicted and what was right, ``(batch,)`` each."""
+        """Sums over the batch; in validation also what was predicted and what was right, with a place for each row."""
         logged = {
             "loss": loss.detach(),
             "ntokens": sample["ntokens"],
@@ -77,7 +80,7 @@ class SentencePredictionMetricsCriterion(SentencePredictionCriterion):
         if not self.regression_target:
             logged["ncorrect"] = predictions.eq(targets).sum()
         if not model.training:
-            logged["predictions"], logged["targets"] = predictions.double().cpu(), targets.double().cpu()
+            logged["validated"] = _rows_of_all_workers(predictions, targets)
             logged.update({report: True for report in REPORTS if getattr(self, report)})
         return logged
 
@@ -94,16 +97,16 @@ class SentencePredictionMetricsCriterion(SentencePredictionCriterion):
         log_mean(logging_outputs, "loss", unit_of_loss(logging_outputs))
         if "ncorrect" in first:
             log_mean(logging_outputs, "ncorrect", 1 / 100, "accuracy")
-        if "predictions" in first:
-            for name in ("predictions", "targets"):  # fairseq does not print what begins with _
-                metrics.log_concat_tensor(f"_{name}", torch.cat([log[name] for log in logging_outputs]), dim=0)
+        if "validated" in first:
+            rows = torch.cat([log["validated"] for log in logging_outputs]).cpu()
+            metrics.log_concat_tensor(VALIDATED, rows[rows[:, 0] == 1, 1:], dim=0)
             for name, functions in reported_metrics(first).items():
                 metrics.log_derived(name, partial(_mean_percentage, functions))
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
-        """Predictions of several workers are put one after the other, not summed."""
-        return False
+        """All values are sums; each worker's rows of validation have a place of their own in the sum."""
+        return True
 
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
@@ -136,8 +139,21 @@ def log_mean(logging_outputs: List[Dict[str, Any]], total: str, unit: float, nam
     metrics.log_scalar(name or total, mean / unit, texts, round=DIGITS)
 
 
+def _rows_of_all_workers(predictions: Tensor, targets: Tensor) -> Tensor:
+    """``(rows of all workers, 3)``: 1, prediction and target of the rows of this worker, and 0 in those of the others.
+
+    fairseq sums what is logged, which puts these matrices one after the other, and sums nothing of a worker that has
+    only repeated a batch, as the others still had one.
+    """
+    rank = dist.get_rank() if dist.is_initialized() else 0
+    parts = [torch.zeros(rows, 3, dtype=torch.double) for rows in gather_from_workers(len(targets))]
+    columns = (torch.ones(len(targets)), predictions, targets)
+    parts[rank] = torch.stack([column.double().cpu() for column in columns], 1)
+    return torch.cat(parts)
+
+
 def _mean_percentage(functions: Tuple[Metric, ...], meters: MetersDict) -> float:
-    predictions, targets = (meters[f"_{name}"].tensor.numpy() for name in ("predictions", "targets"))
+    predictions, targets = meters[VALIDATED].tensor.numpy().T
     return safe_round(100 * float(np.mean([function(predictions, targets) for function in functions])), DIGITS)
 
 

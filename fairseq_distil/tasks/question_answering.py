@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any, Dict, List, Optional, Tuple
 
 import torch
-import torch.distributed as dist
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion
 from fairseq.data import Dictionary
@@ -22,8 +21,10 @@ from fairseq_distil.data.dictionary_check import MASK_SYMBOL, load_shared_dictio
 from fairseq_distil.data.question_answering_dataset import load_windows
 from fairseq_distil.errors import UserError
 from fairseq_distil.evaluation.answer_texts import rank_answers, score_ranked
+from fairseq_distil.evaluation.squad_metrics import AnswerScores
 from fairseq_distil.models import DistilEncoderModel
 from fairseq_distil.models.teacher_student import without_missing_teacher
+from fairseq_distil.workers import gather_from_workers
 
 from .autocast_steps import AutocastSteps
 from .dictionary_state import DictionaryState
@@ -72,6 +73,7 @@ class QuestionAnsweringTask(NumericalGuard, AutocastSteps, DictionaryState, Leng
         dictionary.add_symbol(MASK_SYMBOL)  # of the pre-training, so that ids and embeddings stay the same
         self._model: Optional[BaseFairseqModel] = None
         self._unreported_spans: List[Tuple[str, Tensor]] = []
+        self._scored: Optional[Tuple[Tensor, AnswerScores]] = None
         self.state.merge_state_dict({"dictionary_symbols": list(dictionary.symbols)})
 
     @classmethod
@@ -133,7 +135,7 @@ class QuestionAnsweringTask(NumericalGuard, AutocastSteps, DictionaryState, Leng
         """Evaluate a batch, and keep the best spans of it and of the other workers' batches for the metrics."""
         loss, sample_size, logging_output = super().valid_step(sample, model, criterion)
         if (spans := logging_output.pop("best_spans", None)) is not None:
-            self._unreported_spans.append((sample["split"], _of_all_workers(spans)))
+            self._unreported_spans.append((sample["split"], torch.cat(gather_from_workers(spans))))
         return loss, sample_size, logging_output
 
     def reduce_metrics(self, logging_outputs: List[Dict[str, Any]], criterion: FairseqCriterion) -> None:
@@ -141,20 +143,13 @@ class QuestionAnsweringTask(NumericalGuard, AutocastSteps, DictionaryState, Leng
         super().reduce_metrics(logging_outputs, criterion)
         for split, spans in self._unreported_spans:
             metrics.log_concat_tensor(BEST_SPANS, spans)
-            for index, name in enumerate(("exact_match", "f1")):
-                metrics.log_derived(name, partial(self._score, split, index))
+            for name in AnswerScores._fields:
+                metrics.log_derived(name, partial(self._score, split, name))
         self._unreported_spans.clear()
 
-    def _score(self, split: str, index: int, meters: Dict[str, Any]) -> float:
-        prepared = self.datasets[split].split
-        scores = score_ranked(prepared, rank_answers(prepared, meters[BEST_SPANS].tensor, n_best=1))
-        return round(scores[index], 3)
-
-
-def _of_all_workers(rows: Tensor) -> Tensor:
-    # Not by fairseq, whose way of gathering logs that have no sum needs a GPU and ends at 16 KiB.
-    if not dist.is_initialized():
-        return rows
-    parts: List[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(parts, rows)
-    return torch.cat(parts)
+    def _score(self, split: str, name: str, meters: Dict[str, Any]) -> float:
+        spans = meters[BEST_SPANS].tensor
+        if self._scored is None or self._scored[0] is not spans:  # one ranking for both scores
+            prepared = self.datasets[split].split
+            self._scored = spans, score_ranked(prepared, rank_answers(prepared, spans, n_best=1))
+        return round(getattr(self._scored[1], name), 3)

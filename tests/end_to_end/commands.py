@@ -4,6 +4,7 @@ import json
 import logging
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,3 +85,23 @@ class ForkedCommands:
     def run(self, command: str, *arguments: str, save_dir: Path) -> Run:
         ended = self._server.run(command, *arguments)
         return Run(ended.returncode, ended.stdout, ended.stderr, save_dir)
+
+    def run_workers(self, options: Callable[..., list[str]], workers: int, save_dir: Path) -> Run:
+        """The first of several processes of fairseq-train that train together, on CPUs.
+
+        Args:
+            options: the options of fairseq-train, with those by keyword that make one of the processes
+            workers: how many
+            save_dir: of all of them
+        """
+        together = {
+            "distributed_world_size": workers,
+            "distributed_no_spawn": True,
+            "device_id": 0,
+            "distributed_init_method": f"file://{save_dir / 'rendezvous'}",
+            "distributed_backend": "gloo",
+            "ddp_backend": "legacy_ddp",
+        }
+        started = [self.start("fairseq-train", *options(**together, distributed_rank=rank)) for rank in range(workers)]
+        ended = [process.wait() for process in started]
+        return [Run(e.returncode, e.stdout, e.stderr, save_dir).assert_succeeded() for e in ended][0]

@@ -50,21 +50,9 @@ def run_workers(
     commands: ForkedCommands, exact_options: Options, save_dir: Path, workers: int, **changed: object
 ) -> Run:
     """The first of several worker processes that train together."""
-    together = {
-        "distributed_world_size": workers,
-        "distributed_no_spawn": True,
-        "device_id": 0,
-        "distributed_init_method": f"file://{save_dir / 'rendezvous'}",
-        "distributed_backend": "gloo",
-        "ddp_backend": "legacy_ddp",
-    }
-
-    started = [
-        commands.start("fairseq-train", *exact_options(save_dir, **together, distributed_rank=rank, **changed))
-        for rank in range(workers)
-    ]
-    ended = [process.wait() for process in started]
-    return [Run(e.returncode, e.stdout, e.stderr, save_dir).assert_succeeded() for e in ended][0]
+    return commands.run_workers(
+        lambda **together: exact_options(save_dir, **together, **changed), workers=workers, save_dir=save_dir
+    ).assert_succeeded()
 
 
 def test_two_workers_equal_two_micro_batches(

@@ -34,9 +34,9 @@ def fine_tune(
     sentence_data: Callable,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[..., Run]:
-    """Runs fairseq-train on fairseq's task for sentences, with options by keyword."""
+    """Runs fairseq-train on fairseq's task for sentences, with options by keyword, in one process or several."""
 
-    def run(*classes: str, **changed: Any) -> Run:
+    def run(*classes: str, workers: int = 1, **changed: Any) -> Run:
         save_dir = tmp_path_factory.mktemp("fine_tuned")
         task = sentence_data(*classes)
         options = {
@@ -60,11 +60,17 @@ def fine_tune(
             "cpu": True,
             "log_format": "json",
         }
-        arguments = [task["data"]]
-        for name, value in (options | changed).items():
-            if value is not False:
-                arguments += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
-        return commands.run("fairseq-train", *arguments, save_dir=save_dir).assert_succeeded()
+
+        def as_arguments(**together: Any) -> list[str]:
+            arguments = [task["data"]]
+            for name, value in (options | changed | together).items():
+                if value is not False:
+                    arguments += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
+            return arguments
+
+        if workers > 1:
+            return commands.run_workers(as_arguments, workers, save_dir).assert_succeeded()
+        return commands.run("fairseq-train", *as_arguments(), save_dir=save_dir).assert_succeeded()
 
     return run
 
@@ -123,6 +129,22 @@ def test_regression_with_fairseqs_own_criterion(fine_tune: Callable[..., Run]) -
     first, *_, last = run.logged("valid")
     assert float(last["valid_loss"]) < float(first["valid_loss"])
     assert float(last["valid_pearson"]) > 60
+
+
+@pytest.mark.parametrize(
+    ("classes", "report"), [(CLASSES, "report_acc_and_f1"), ((), "report_pearson_and_spearman")], ids=str
+)
+def test_metrics_of_several_workers_are_those_of_one(
+    fine_tune: Callable[..., Run], classes: tuple[str, ...], report: str
+) -> None:
+    """23 rows in 5 batches: in the last step of validation one worker has none, and repeats its first."""
+    options = {"criterion": "sentence_prediction_metrics", report: True, "best_checkpoint_metric": "loss"}
+    options |= {"lr": 1e-9, "max_update": 1, "batch_size_valid": 5, "required_batch_size_multiple": 1}
+    alone, together = (fine_tune(*classes, workers=workers, **options).logged("valid")[0] for workers in (1, 2))
+    names = {name for name in alone if name.startswith("valid_")} - {"valid_wps", "valid_wpb", "valid_bsz"}
+    assert len(names) > 4
+    for name in names:
+        assert float(together[name]) == pytest.approx(float(alone[name]), abs=0.002), name
 
 
 def test_regression_is_distilled_by_the_recipe(
