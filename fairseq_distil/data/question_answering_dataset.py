@@ -10,9 +10,9 @@ from torch import Tensor
 
 from fairseq_distil.data.binarized_check import require_whole_split
 from fairseq_distil.data.length_ordered_dataset import LengthOrderedDataset
-from fairseq_distil.data.squad.encoding import NOWHERE
 from fairseq_distil.data.squad.split import PREPARE, PreparedSplit
 from fairseq_distil.errors import UserError
+from fairseq_distil.losses import UNKNOWN_POSITION
 
 
 class QuestionAnsweringDataset(LengthOrderedDataset):
@@ -57,7 +57,7 @@ class QuestionAnsweringDataset(LengthOrderedDataset):
             "split": self.name,
             "nsentences": len(ids),
             "ntokens": int(lengths.sum()),
-            "answers": int(targets[:, 0].ne(NOWHERE).sum()),
+            "answers": int(targets[:, 0].ne(UNKNOWN_POSITION).sum()),
             "context_starts": context_starts,
             "net_input": {
                 "src_tokens": pad(windows, batch_first=True, padding_value=self.padding_index),
@@ -76,7 +76,7 @@ class QuestionAnsweringDataset(LengthOrderedDataset):
             torch.zeros(1, dtype=torch.int64),
             [self.tokens[0][:1]],
             context_starts=torch.ones(1, dtype=torch.int64),
-            targets=torch.full((1, 2), NOWHERE),
+            targets=torch.full((1, 2), UNKNOWN_POSITION),
         )
         return batch | {"nsentences": 0, "ntokens": 0}
 

@@ -3,7 +3,7 @@
 Every loss is a sum over rows (tokens, or windows with an answer); the criterion divides.
 """
 
-from .answer_span import answer_span_loss, answer_span_soft_target_loss
+from .answer_span import UNKNOWN_POSITION, answer_span_loss, answer_span_soft_target_loss
 from .cosine import cosine_distance
 from .populations import TokenPositions
 from .soft_target import soft_target_loss
@@ -12,6 +12,7 @@ from .vocabulary import VocabularyLoss, VocabularyProjection, reference_vocabula
 from .vocabulary_tile import TermScales
 
 __all__ = [
+    "UNKNOWN_POSITION",
     "TermScales",
     "TokenPositions",
     "VocabularyLoss",

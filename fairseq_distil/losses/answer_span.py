@@ -6,7 +6,7 @@ from torch import Tensor
 from fairseq_distil.losses.soft_target import soft_target_loss
 
 UNKNOWN_POSITION = -1
-"""Target of a window that has no loss."""
+"""Target of a window that has no loss: its answer is not where ``answer_start`` says."""
 PADDING_LOGIT = -1e9  # its probability is 0 in float32; an infinite one would make 0 * (inf - inf) of the divergence
 
 

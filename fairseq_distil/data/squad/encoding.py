@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from fairseq_distil.data.squad.official import Answer, Paragraph, Question
 from fairseq_distil.data.squad.windows import WindowSizes, tokens_of_characters, window_ranges
 from fairseq_distil.data.tokenizers import Tokenizer
+from fairseq_distil.losses import UNKNOWN_POSITION
 
 WINDOW_COLUMNS = ("question", "context_start", "first_offset", "answer_start", "answer_end")
-NOWHERE = -1
-"""Position of an answer that is not where ``answer_start`` says."""
 FIRST_TOKEN = 0
 """Position of the answer in a window that does not hold it all, as DistilBERT's reference has it."""
 
@@ -91,7 +90,7 @@ class ParagraphEncoder:
         context_start = len(start_of_window)
         for begin, end in window_ranges(len(context), self._sizes.room(len(question)), self._sizes.stride):
             if answer is None:
-                positions = (NOWHERE, NOWHERE)
+                positions = (UNKNOWN_POSITION, UNKNOWN_POSITION)
             elif begin <= answer[0] and answer[1] < end:
                 positions = (context_start + answer[0] - begin, context_start + answer[1] - begin)
             else:

@@ -6,17 +6,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from fairseq.data import Dictionary
 from tqdm import tqdm
 
 from fairseq_distil.data.atomic_directory import atomic_directory, refuse_existing
+from fairseq_distil.data.dictionary_check import load_shared_dictionary
 from fairseq_distil.data.squad.encoding import EncodedParagraphs, ParagraphEncoder
 from fairseq_distil.data.squad.official import Paragraph, read_squad
 from fairseq_distil.data.squad.split import SplitCounts, write_split
 from fairseq_distil.data.squad.windows import WindowSizes
 from fairseq_distil.data.tokenizers import Tokenizer, load_tokenizer
 from fairseq_distil.data.worker_pool import ordered_map
-from fairseq_distil.errors import UserError
 
 PARAGRAPHS_AT_A_TIME = 64
 TRAIN = "train"
@@ -45,7 +44,7 @@ def prepare_squad(
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the workers are the parallelism
     refuse_existing(output)
     tokenizer = load_tokenizer(data)
-    dictionary = _load_dictionary(data / "dict.txt")
+    dictionary = load_shared_dictionary([str(data)])
     paragraphs = {split: read_squad(path) for split, path in files.items()}
     summary = []
     with atomic_directory(output) as directory:
@@ -56,15 +55,6 @@ def prepare_squad(
             summary.append(_summary(split, counts))
         _copy_vocabulary(data, tokenizer, directory)
     return [*summary, f"{output}: {time.monotonic() - start:.1f} seconds"]
-
-
-def _load_dictionary(path: Path) -> Dictionary:
-    try:
-        return Dictionary.load(str(path))
-    except FileNotFoundError:
-        raise UserError(f"{path}: not found; --data is the directory that scripts/prepare_data.py wrote") from None
-    except Exception as error:  # fairseq raises a bare Exception for a wrong encoding
-        raise UserError(f"{path}: not a fairseq dictionary of 'symbol count' lines ({error})") from None
 
 
 def _encoded(
