@@ -3,7 +3,7 @@
 from typing import Any, Dict, List, Optional, Tuple
 
 import torch
-from fairseq import hub_utils, utils
+from fairseq import hub_utils
 from fairseq.models import BaseFairseqModel, register_model
 from fairseq.tasks import FairseqTask
 from torch import Tensor, nn
@@ -55,7 +55,7 @@ class DistilEncoderModel(BaseFairseqModel):
             UserError: impossible or contradictory settings, or an encoder that cannot be read or does not fit them
         """
         if cfg.pretrained:
-            stored = read_pretrained(cfg, task.source_dictionary, utils.split_paths(task.cfg.data)[0])
+            stored = read_pretrained(cfg, task)
             has_head = not cfg.no_masked_lm_head and (cfg.fit_mlm_head or has_masked_lm_head(stored.weights))
             model = cls(stored.config, has_head)
             with naming(f"pretrained {cfg.pretrained}"):

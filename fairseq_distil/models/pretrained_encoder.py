@@ -1,9 +1,11 @@
 """Starting an encoder from another's weights."""
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Dict
 
-from fairseq.data import Dictionary
+from fairseq import utils
+from fairseq.tasks import FairseqTask
 from torch import Tensor
 
 from fairseq_distil.errors import UserError
@@ -14,6 +16,7 @@ from .encoder_loading import StoredEncoder, read_encoder
 if TYPE_CHECKING:
     from .distil_encoder import DistilEncoderModel
 
+logger = logging.getLogger(__name__)
 POSITIONS = "encoder.embeddings.position_embeddings.weight"
 MASKED_LM_HEAD = "masked_lm_head."
 
@@ -23,23 +26,31 @@ def has_masked_lm_head(weights: Dict[str, Tensor]) -> bool:
     return any(name.startswith(MASKED_LM_HEAD) for name in weights)
 
 
-def read_pretrained(cfg: DistilEncoderConfig, dictionary: Dictionary, data: str) -> StoredEncoder:
+def read_pretrained(cfg: DistilEncoderConfig, task: FairseqTask) -> StoredEncoder:
     """Read ``cfg.pretrained``; its sizes are the model's, with ``cfg``'s dropout and possibly fewer positions.
 
-    More positions than it has are no error: fairseq's task for sentences always asks for some number of its own.
+    More positions than it has are a warning alone where the task sets them: fairseq's task for sentences always asks
+    for some number of its own.
 
     Raises:
         UserError: it cannot be read, or ``cfg`` asks for another size
     """
-    stored = read_encoder(cfg.pretrained, dictionary, data)
+    stored = read_encoder(cfg.pretrained, task.source_dictionary, utils.split_paths(task.cfg.data)[0])
     sizes = encoder_sizes(stored.config)
     for name, size in sizes.items():
         wanted = cfg[name]
-        if wanted not in (None, size) and not (name == "max_positions" and wanted > 0):
-            raise UserError(
-                f"pretrained {cfg.pretrained}: its {name} is {size}, but {wanted} is asked for; leave the sizes out "
-                f"(--arch distil_encoder), or give --{name.replace('_', '-')} {size}"
+        are_positions = name == "max_positions" and wanted is not None and wanted > 0
+        if wanted in (None, size) or (are_positions and wanted < size):
+            continue
+        if are_positions and "max_positions" in task.cfg:
+            logger.warning(
+                "pretrained %s: has %d positions, fewer than task.max_positions %d", cfg.pretrained, size, wanted
             )
+            continue
+        raise UserError(
+            f"pretrained {cfg.pretrained}: its {name} is {size}, but {wanted} is asked for; leave the sizes out "
+            f"(--arch distil_encoder), or give --{name.replace('_', '-')} {size}"
+        )
     config = replace(
         stored.config,
         max_positions=min(sizes["max_positions"], cfg.max_positions or sizes["max_positions"]),

@@ -88,7 +88,7 @@ class TeacherStudentModel(DistilEncoderModel):
             teacher = DistilEncoderModel.restored(stored.config, stored.weights)
             require_teacher_head(teacher, stored, task)
         if cfg.pretrained:
-            start = read_pretrained(cfg, dictionary, data)
+            start = read_pretrained(cfg, task)
             model = cls(start.config, teacher, not cfg.no_masked_lm_head and has_masked_lm_head(start.weights))
             with naming(f"pretrained {cfg.pretrained}"):
                 start_from(model, start.weights)

@@ -12,6 +12,7 @@ from fairseq_distil.models import DistilEncoderModel, TeacherStudentModel
 
 TOKENS = torch.tensor([[0, 9, 8, 7, 2], [0, 5, 2, 1, 1]])
 PLAIN = {"_name": "distil_encoder"}
+SENTENCES = {"_name": "sentence_prediction_metrics", "regression_target": False}
 
 
 @pytest.fixture
@@ -45,9 +46,14 @@ def test_fewer_positions(setup_run: Callable, teacher_run, teacher_path: str) ->
     )
 
 
-def test_positions_are_at_most_the_pretrained_encoders(setup_run: Callable, teacher_path: str) -> None:
-    run = setup_run({**PLAIN, "pretrained": teacher_path, "max_positions": 512})
+def test_more_positions_of_a_task_are_told(
+    setup_run: Callable, sentence_data: Callable, teacher_path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """fairseq's task for sentences asks for 512 where nothing else is given."""
+    run = setup_run({**PLAIN, "pretrained": teacher_path}, SENTENCES, **sentence_data("0", "1"))
     assert (run.model.max_positions(), run.cfg.model.max_positions) == (19, 19)
+    expected = f"pretrained {teacher_path}: has 19 positions, fewer than task.max_positions 512"
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [expected]
 
 
 @pytest.mark.parametrize(
@@ -55,6 +61,7 @@ def test_positions_are_at_most_the_pretrained_encoders(setup_run: Callable, teac
     [
         ({"encoder_layers": 4}, "its encoder_layers is 3, but 4 is asked for; .* or give --encoder-layers 3"),
         ({"max_positions": 0}, "its max_positions is 19, but 0 is asked for"),
+        ({"max_positions": 20}, "its max_positions is 19, but 20 is asked for; .* or give --max-positions 19"),
         ({"pretrained": "/nowhere.pt"}, "^pretrained /nowhere.pt: no such file; give --pretrained"),
         ({"pretrained": None, "fit_mlm_head": True}, "needs --pretrained"),
     ],
