@@ -64,10 +64,29 @@ echo "$settings" >"$output/settings.partial"
 mv "$output/settings.partial" "$output/settings"
 
 cd "$root"
-bash scripts/setup.sh
+child=""
+trap 'interrupted 129' HUP
+trap 'interrupted 130' INT
+trap 'interrupted 143' TERM
+
+# run COMMAND ...: wait for it in a way that signals interrupt, which bash otherwise heeds only after the command
+run() {
+    "$@" &
+    child=$!
+    wait "$child"
+}
+
+interrupted() {
+    trap '' HUP INT TERM
+    [ -z "$child" ] || kill -TERM "$child" 2>/dev/null || true
+    wait
+    echo "interrupted; the same command goes on from here" >&2
+    exit "$1"
+}
+
+run bash scripts/setup.sh
 source .venv/bin/activate
 export PYTHONWARNINGS=ignore
-trap 'echo; echo "interrupted; the same command goes on from here" >&2; exit 130' INT
 cpu="$(python -c 'import torch; print("false" if torch.cuda.is_available() else "true")')"
 models=(--model "teacher=$teacher") runs=()
 
@@ -81,7 +100,7 @@ train() {
         echo "$name: finished before"
         return
     fi
-    python examples/quickstart/run_training.py --name "$name" --updates "$updates" --log "$log" \
+    run python examples/quickstart/run_training.py --name "$name" --updates "$updates" --log "$log" \
         fairseq-hydra-train --config-dir "$(dirname "$recipe")" --config-name "$(basename "$recipe" .yaml)" \
         task.data="$data" model.teacher="$teacher" checkpoint.save_dir="$output/$name" common.cpu="$cpu" \
         common.tensorboard_logdir="$output/$name/tensorboard" common.log_format=json common.log_interval=10 \
@@ -97,8 +116,8 @@ train without_masked_lm criterion.mlm_weight=0
 train random_start model.student_init=random
 train no_teacher model.student_init=random criterion.soft_target_weight=0 criterion.cosine_weight=0
 
-python scripts/evaluate.py "${models[@]}" --data "$data" --output "$output/masked-lm"
-python scripts/plot_training.py "${runs[@]}" --output "$output/curves.png"
+run python scripts/evaluate.py "${models[@]}" --data "$data" --output "$output/masked-lm"
+run python scripts/plot_training.py "${runs[@]}" --output "$output/curves.png"
 if [ ${#fine_tuning[@]} -gt 0 ]; then
-    python scripts/evaluate.py "${models[@]}" --data "$data" --output "$output/retention" "${fine_tuning[@]}"
+    run python scripts/evaluate.py "${models[@]}" --data "$data" --output "$output/retention" "${fine_tuning[@]}"
 fi

@@ -1,8 +1,11 @@
 """examples/ablation/run.sh: what it refuses, and the whole of it at a tiny size."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -66,6 +69,46 @@ def test_students_of_other_settings_are_kept(folder: Path) -> None:
     message = f"error: {folder}/out holds students of other settings; remove it or choose another --output\n"
     assert (result.returncode, result.stderr) == (2, message)
     assert (folder / "out" / "settings").read_text() == "other settings\n"
+
+
+LONG_TRAINING = """#!/bin/sh
+case "$1" in
+    -c) echo true ;;
+    *run_training.py) echo $$ > "$PID.partial"; mv "$PID.partial" "$PID"; exec sleep 100 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_the_training_too(folder: Path, number: signal.Signals) -> None:
+    """In a copy of the repository where setup.sh does nothing and python is a training that takes long."""
+    script = folder / "copy" / "examples" / "ablation" / "run.sh"
+    for path, text in (
+        (script, SCRIPT.read_text()),
+        (folder / "copy" / "scripts" / "setup.sh", ""),
+        (folder / "copy" / ".venv" / "bin" / "activate", ""),
+        (folder / "recipe.yaml", ""),
+        (folder / "bin" / "python", LONG_TRAINING),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (folder / "bin" / "python").chmod(0o755)
+    training = folder / "pid"
+    environment = os.environ | {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PID": str(training)}
+    options = ["--teacher", "teacher.pt", "--data", "data", "--output", "out", "--recipe", "recipe.yaml"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # Where the tests themselves run in the background, SIGINT is ignored, which bash would inherit.
+    heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with subprocess.Popen(["bash", script, *options], cwd=folder, env=environment, **pipes, **heeding) as process:
+        deadline = time.monotonic() + 60
+        while not training.exists():
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stderr) == (128 + number, "interrupted; the same command goes on from here\n")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(training.read_text()), 0)
 
 
 @pytest.mark.slow
