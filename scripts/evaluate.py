@@ -10,8 +10,8 @@ compares masked-LM quality, and what the models fill in for a mask; the first is
         --glue GLUE --squad SQuAD --tasks RTE,STS-B,SQuAD --seeds 5 --output report
 
 fine-tunes each on each task with each seed, and reports medians and the part of the first model's average that the
-others keep. Interrupted, it goes on with the same command. Prints the tables, and writes them to the output directory
-as report.md and report.json, of fine-tuning also as report.png.
+others keep; --own NAME=DIR adds a data set of your own. Interrupted, it goes on with the same command. Prints the
+tables, and writes them to the output directory as report.md and report.json, of fine-tuning also as report.png.
 """
 
 import argparse
@@ -22,18 +22,19 @@ from pathlib import Path
 
 logging.basicConfig(level=logging.WARNING)  # before fairseq, which would show all that it and others log
 
+from fairseq_distil.checkpoints.transformers_directory import CONFIG_FILE  # noqa: E402
 from fairseq_distil.errors import UserError  # noqa: E402
 from fairseq_distil.evaluation import compare  # noqa: E402
 from fairseq_distil.evaluation.report import markdown, write_report  # noqa: E402
-from fairseq_distil.evaluation.retention import Comparison, default_jobs, find_tasks, measure_retention  # noqa: E402
+from fairseq_distil.evaluation.retention import Comparison, default_jobs, find_tasks, measure_retention, own_task  # noqa: E402
 from fairseq_distil.exit_status import exit_status  # noqa: E402
 
 
-def named_checkpoint(text: str) -> tuple[str, Path]:
-    """Read ``NAME=CHECKPOINT``."""
+def named_path(text: str) -> tuple[str, Path]:
+    """Read ``NAME=PATH``."""
     name, separator, path = text.partition("=")
     if not (name and separator and path) or "/" in name or name.startswith("."):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=CHECKPOINT")
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=PATH")
     return name, Path(path)
 
 
@@ -49,10 +50,16 @@ def run(options: argparse.Namespace) -> str:
     names = [name for name, _ in options.model]
     if len(set(names)) < len(names):
         raise UserError(f"--model names must differ, found {', '.join(names)}")
-    if options.glue or options.squad or options.tasks:
+    for name, path in options.model:
+        if not (path.is_file() or (path / CONFIG_FILE).is_file()):
+            raise UserError(
+                f"--model {name}={path}: no such file; give --model NAME=PATH a checkpoint, or for fine-tuning a "
+                f"directory of transformers with its {CONFIG_FILE}"
+            )
+    if options.glue or options.squad or options.own or options.tasks:
         return compare_on_tasks(options)
     if options.data is None:
-        raise UserError("give --data, to compare masked-LM quality, or --glue or --squad, to fine-tune")
+        raise UserError("give --data, to compare masked-LM quality, or --glue, --squad or --own, to fine-tune")
     reports = compare(dict(options.model), options.data, options.split, options.sentence, options.batch_size)
     if options.output is not None:
         write_report(reports, options.output)
@@ -66,10 +73,13 @@ def compare_on_tasks(options: argparse.Namespace) -> str:
         if getattr(options, name) < 1:
             raise UserError(f"--{name} is {getattr(options, name)}, but must be at least 1")
     names = options.tasks.split(",") if options.tasks else None
+    own = [own_task(name, path, options.override) for name, path in options.own]
+    if len({task.name for task in own}) < len(own):
+        raise UserError(f"--own names must differ, found {', '.join(task.name for task in own)}")
     return measure_retention(
         Comparison(
             models=dict(options.model),
-            tasks=find_tasks(options.glue, options.squad, names),
+            tasks=find_tasks(options.glue, options.squad, names, own),
             glue=options.glue,
             squad=options.squad,
             data=options.data,
@@ -83,7 +93,7 @@ def compare_on_tasks(options: argparse.Namespace) -> str:
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=named_checkpoint, action="append", required=True, metavar="NAME=CHECKPOINT")
+    parser.add_argument("--model", type=named_path, action="append", required=True, metavar="NAME=PATH")
     parser.add_argument(
         "--data", type=Path, metavar="DIR",
         help="binarised data that the models were trained on (fine-tuning: by default as the first checkpoint says)",
@@ -96,6 +106,10 @@ def parse_options() -> argparse.Namespace:
     tasks = parser.add_argument_group("fine-tuning")
     tasks.add_argument("--glue", type=Path, metavar="DIR", help="official files of GLUE, a directory a task")
     tasks.add_argument("--squad", type=Path, metavar="DIR", help="official files of SQuAD v1.1, train*.json, dev*.json")
+    tasks.add_argument(
+        "--own", type=named_path, action="append", default=[], metavar="NAME=DIR",
+        help="a data set of your own that scripts/prepare_glue.py prepared; as many as you like",
+    )  # fmt: skip
     tasks.add_argument("--tasks", metavar="A,B", help="such as RTE,SQuAD (default: all that are there)")
     tasks.add_argument("--seeds", type=int, default=5, metavar="N", help="runs of each (default: 5)")
     tasks.add_argument(

@@ -13,12 +13,15 @@ BYTES_OF_ITEM = 4 + 8  # its length and its place in the data
 IDS_AT_A_TIME = 2**24
 
 
-def require_whole_split(path: str, vocabulary_size: int) -> None:
+def require_whole_split(path: str, vocabulary_size: int) -> np.ndarray:
     """Check that ``path.idx`` describes ``path.bin`` and that every id is in the vocabulary.
 
     Args:
         path: binarised split without its ending, such as ``data-bin/x/train``
         vocabulary_size: symbols in the dictionary, without the mask
+
+    Returns:
+        Length of each item, ``(items,)``.
 
     Raises:
         UserError: a file is missing, truncated or unreadable, or holds an id beyond the dictionary
@@ -36,6 +39,7 @@ def require_whole_split(path: str, vocabulary_size: int) -> None:
     if len(sizes) == 0 or expected == 0:
         raise UserError(f"data {data_file_path(path)}: empty; prepare it from a text that has lines")
     _require_ids_in_vocabulary(data_file_path(path), dtype, vocabulary_size)
+    return sizes
 
 
 def _read_index(path: str) -> tuple[np.dtype, np.ndarray]:

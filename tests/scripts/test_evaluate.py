@@ -39,7 +39,9 @@ def test_mistakes_are_one_line_and_status_2(
 ) -> None:
     result = run_script(SCRIPT, "--model", f"teacher={tmp_path}/absent.pt", "--data", data_with_tokenizer)
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == f"error: {tmp_path}/absent.pt: no such checkpoint\n"
+    expected = f"error: --model teacher={tmp_path}/absent.pt: no such file; give --model NAME=PATH a checkpoint"
+    assert result.stderr.startswith(expected)
+    assert result.stderr.count("\n") == 1
 
     same_names = ["--model", f"one={teacher_path}", "--model", f"one={teacher_path}"]
     result = run_script(SCRIPT, *same_names, "--data", data_with_tokenizer)
@@ -47,11 +49,11 @@ def test_mistakes_are_one_line_and_status_2(
 
 
 def test_a_model_has_a_name_and_a_checkpoint() -> None:
-    named_checkpoint = runpy.run_path(str(SCRIPT))["named_checkpoint"]
-    assert named_checkpoint("teacher=runs/lr=1/teacher.pt") == ("teacher", Path("runs/lr=1/teacher.pt"))
+    named_path = runpy.run_path(str(SCRIPT))["named_path"]
+    assert named_path("teacher=runs/lr=1/teacher.pt") == ("teacher", Path("runs/lr=1/teacher.pt"))
     for wrong in ("teacher.pt", "=teacher.pt", "teacher="):
-        with pytest.raises(argparse.ArgumentTypeError, match=f"'{wrong}' is not NAME=CHECKPOINT"):
-            named_checkpoint(wrong)
+        with pytest.raises(argparse.ArgumentTypeError, match=f"'{wrong}' is not NAME=PATH"):
+            named_path(wrong)
 
 
 def test_fine_tuning_and_again(
@@ -85,12 +87,38 @@ def test_fine_tuning_and_again(
     assert json.loads((report / "report.json").read_text())["models"][1]["tasks"] == written["models"][1]["tasks"]
 
 
+def test_fine_tuning_on_data_of_ones_own_and_again(
+    run_script: Callable, teacher_path: str, data_with_tokenizer: Path, sentence_data: Callable, tmp_path: Path
+) -> None:
+    """Classes and numbers, 2 updates each of batches of 50 rows of 64; an epoch is enough."""
+    report = tmp_path / "report"
+    own = ["--own", f"reviews={sentence_data('bad', 'good')['data']}", "--own", f"ratings={sentence_data()['data']}"]
+    changes = [f"--override={change}" for change in ("optimization.max_epoch=1", "dataset.batch_size=50")]
+    options = ["--model", f"teacher={teacher_path}", *own, "--data", data_with_tokenizer, "--seeds", "1", *changes]
+    result = run_script(SCRIPT, *options, "--output", report, folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    written = json.loads((report / "report.json").read_text())
+    tasks = written["models"][0]["tasks"]
+    assert [tasks[name]["metric"] for name in ("reviews", "ratings")] == ["accuracy", "pearson_and_spearman"]
+    right = tasks["reviews"]["median"] * 23 / 100  # of the 23 rows to validate on
+    assert right == pytest.approx(round(right), abs=0.001)
+    assert tasks["ratings"]["runs"][0].keys() == {"pearson_and_spearman", "pearson", "spearman"}
+    assert "the paper" not in result.stdout and written["paper"] == {}
+    assert result.stdout.startswith("Fine-tuned by examples/glue/config/own.yaml, changed by: common.cpu=true")
+    assert '"train_num_updates": "2"' in (report / "runs" / "teacher" / "reviews" / "seed1" / "log").read_text()
+
+    again = run_script(SCRIPT, *options, "--output", report, folder=tmp_path)
+    assert again.returncode == 0 and "seed 1" not in again.stderr, again.stderr
+    assert json.loads((report / "report.json").read_text())["models"][0]["tasks"] == tasks
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "give --data, to compare masked-LM quality, or --glue or --squad, to fine-tune"),
+        ([], "give --data, to compare masked-LM quality, or --glue, --squad or --own, to fine-tune"),
         (["--glue", "."], "fine-tuning needs --output, a directory for its runs and the report"),
         (["--glue", ".", "--output", "x", "--seeds", "0"], "--seeds is 0, but must be at least 1"),
+        (["--own", "mine=absent", "--output", "x"], "--own mine=absent: not a directory that scripts/prepare_glue.py"),
         (["--glue", "absent", "--output", "x"], "absent: no task of GLUE, which would be a directory such as RTE"),
     ],
 )

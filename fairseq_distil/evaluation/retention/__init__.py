@@ -2,6 +2,7 @@
 
 from .downstream_tasks import DOWNSTREAM_TASKS, DownstreamTask
 from .measure import Comparison, default_jobs, measure_retention
+from .own_tasks import own_task
 from .prepared_tasks import find_tasks
 
 __all__ = [
@@ -11,4 +12,5 @@ __all__ = [
     "default_jobs",
     "find_tasks",
     "measure_retention",
+    "own_task",
 ]

@@ -1,6 +1,9 @@
 """The tasks that encoders are compared on."""
 
 from dataclasses import dataclass
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 @dataclass(frozen=True)
@@ -8,18 +11,22 @@ class DownstreamTask:
     """One task.
 
     Args:
-        name: that of GLUE, or SQuAD
+        name: that of GLUE, SQuAD, or one's own
         recipe: path of its Hydra recipe below ``examples``
         metric: what checkpoints are chosen by, and the task's score, as fairseq logs it, in percent
+        paper: scores of BERT-base and of DistilBERT (Sanh et al., 2019, tables 1 and 2), in percent; None if not there
         details: other metrics that are reported
-        paper: scores of BERT-base and of DistilBERT (Sanh et al., 2019, tables 1 and 2), in percent
+        settings: of the recipe, which the data decide
+        data: prepared data; None where they are to be prepared from the official files
     """
 
     name: str
     recipe: str
     metric: str
-    paper: tuple[float, float]
+    paper: tuple[float, float] | None = None
     details: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    data: Path | None = None
 
 
 def _glue(name: str, metric: str, paper: tuple[float, float], *details: str) -> DownstreamTask:

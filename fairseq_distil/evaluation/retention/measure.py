@@ -16,7 +16,7 @@ from fairseq_distil.models import DistilEncoderModel
 from fairseq_distil.models.encoder_loading import read_checkpoint, read_encoder
 
 from .chance import chance
-from .downstream_tasks import DownstreamTask
+from .downstream_tasks import EXAMPLES, DownstreamTask
 from .grid import run_grid
 from .jobs import Job, require_no_setting_of_ours
 from .prepared_tasks import prepare_task
@@ -24,7 +24,6 @@ from .report import write_retention_report
 from .retention import retention_of
 
 LATENCY_TOKENS = 128
-EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def measure_retention(comparison: Comparison) -> str:
     run_grid(jobs, comparison.at_a_time)
     retention = retention_of(jobs, {task.name: chance(task, prepared[task.name]) for task in comparison.tasks})
     sizes = model_sizes(models, min(LATENCY_TOKENS, positions))
-    return write_retention_report(retention, sizes, comparison.output, list(jobs[0].overrides))
+    return write_retention_report(retention, sizes, comparison.output, _changes(comparison))
 
 
 def default_jobs() -> int:
@@ -81,8 +80,14 @@ def default_jobs() -> int:
     return 1 if torch.cuda.is_available() else min(2, len(os.sched_getaffinity(0)))
 
 
-def _jobs(comparison: Comparison, prepared: Mapping[str, Path]) -> list[Job]:
+def _changes(comparison: Comparison) -> tuple[str, ...]:
+    """Of all recipes."""
     device = () if torch.cuda.is_available() else ("common.cpu=true",)
+    return device + comparison.overrides
+
+
+def _jobs(comparison: Comparison, prepared: Mapping[str, Path]) -> list[Job]:
+    changes = _changes(comparison)
     return [
         Job(
             model=name,
@@ -92,7 +97,7 @@ def _jobs(comparison: Comparison, prepared: Mapping[str, Path]) -> list[Job]:
             data=prepared[task.name],
             seed=seed,
             folder=comparison.output / "runs" / name / task.name / f"seed{seed}",
-            overrides=device + comparison.overrides,
+            overrides=task.settings + changes,
         )
         for seed in range(1, comparison.seeds + 1)  # so that a first impression of all comes early
         for task in comparison.tasks

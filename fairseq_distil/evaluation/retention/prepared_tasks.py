@@ -15,36 +15,40 @@ from fairseq_distil.errors import UserError
 
 from .downstream_tasks import DOWNSTREAM_TASKS, DownstreamTask
 from .fingerprint import digest
+from .own_tasks import require_suitable
 
 SQUAD = "SQuAD"
 MOST_TOKENS = 128
 """Of a sample of GLUE, as in the reference."""
 
 
-def find_tasks(glue: Path | None, squad: Path | None, names: list[str] | None) -> list[DownstreamTask]:
-    """The named tasks, or all whose training data is there, in the order of the paper's table.
+def find_tasks(
+    glue: Path | None, squad: Path | None, names: list[str] | None, own: Sequence[DownstreamTask] = ()
+) -> list[DownstreamTask]:
+    """The named tasks, or all whose training data is there, in the order of the paper's table, then one's own.
 
     Raises:
         UserError: there is none, or a name is unknown or needs a directory that is not given
     """
     if names is None:
         present = [name for name in GLUE_TASKS if glue is not None and (glue / name / "train.tsv").is_file()]
-        names = present + [SQUAD] * (squad is not None)
+        names = present + [SQUAD] * (squad is not None) + [task.name for task in own]
         if not names:
             raise UserError(f"{glue}: no task of GLUE, which would be a directory such as RTE with train.tsv")
+    known = DOWNSTREAM_TASKS | {task.name: task for task in own}
     for name in names:
-        if name not in DOWNSTREAM_TASKS:
-            raise UserError(f"--tasks: no task {name}; choose from {', '.join(DOWNSTREAM_TASKS)}")
-        if (squad if name == SQUAD else glue) is None:
+        if name not in known:
+            raise UserError(f"--tasks: no task {name}; choose from {', '.join(known)}")
+        if known[name].data is None and (squad if name == SQUAD else glue) is None:
             option = "--squad" if name == SQUAD else "--glue"
             raise UserError(f"--tasks: {name} needs {option}, the directory with its official files")
-    return [task for name, task in DOWNSTREAM_TASKS.items() if name in names]
+    return [task for name, task in known.items() if name in names]
 
 
 def prepare_task(
     task: DownstreamTask, glue: Path | None, squad: Path | None, data: Path, output: Path, positions: int
 ) -> Path:
-    """Prepare a task's data below ``output``, unless that is done; returns their directory.
+    """Prepare a task's data below ``output``, unless that is done; returns their directory. One's own are checked.
 
     Args:
         task: see :func:`find_tasks`
@@ -57,6 +61,9 @@ def prepare_task(
     Raises:
         UserError: something is wrong with the files, or what is there was prepared from other ones
     """
+    if task.data is not None:
+        require_suitable(task, data, positions)
+        return task.data
     directory = output / task.name
     if task.name == SQUAD:
         files, sizes = _squad_files(squad), _window_sizes(positions)

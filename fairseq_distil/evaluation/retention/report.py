@@ -26,7 +26,7 @@ def write_retention_report(
         directory: to write to
         overrides: settings of the recipes that were changed
     """
-    recipes = ", ".join(f"examples/{task.recipe}" for task in retention.tasks)
+    recipes = ", ".join(dict.fromkeys(f"examples/{task.recipe}" for task in retention.tasks))
     origin = f"Fine-tuned by {recipes}, changed by: {', '.join(overrides) or 'nothing'}."
     tables = [scores_table(retention), details_table(retention), sizes_table(sizes), paper_table(retention)]
     text = "\n\n".join([origin, *filter(None, tables)])
@@ -89,12 +89,15 @@ def sizes_table(sizes: Sequence[ModelSize]) -> str:
 
 
 def paper_table(retention: Retention) -> str:
-    """The same tasks in the paper: Sanh et al. (2019), tables 1 and 2, medians of 5 seeds on the development sets."""
-    columns = list(zip(*(task.paper for task in retention.tasks), strict=True))
-    rows = [
-        [_title(task), *map(_percent, task.paper), f"{100 * task.paper[1] / task.paper[0]:.1f}"]
-        for task in retention.tasks
-    ]
+    """The same tasks in the paper: Sanh et al. (2019), tables 1 and 2, medians of 5 seeds on the development sets.
+
+    Nothing where the paper has none of them.
+    """
+    tasks = [task for task in retention.tasks if task.paper is not None]
+    if not tasks:
+        return ""
+    columns = list(zip(*(task.paper for task in tasks), strict=True))
+    rows = [[_title(task), *map(_percent, task.paper), f"{100 * task.paper[1] / task.paper[0]:.1f}"] for task in tasks]
     bert, distilbert = map(statistics.mean, columns)
     rows.append([AVERAGE, _percent(bert), _percent(distilbert), f"{100 * distilbert / bert:.1f}"])
     return markdown_table(["the paper", "BERT-base", "DistilBERT", "% kept"], rows)
@@ -167,6 +170,8 @@ def _as_dictionary(retention: Retention, sizes: Sequence[ModelSize], overrides: 
         ],
         "chance": dict(retention.chance),
         "paper": {
-            task.name: dict(zip(("BERT-base", "DistilBERT"), task.paper, strict=True)) for task in retention.tasks
+            task.name: dict(zip(("BERT-base", "DistilBERT"), task.paper, strict=True))
+            for task in retention.tasks
+            if task.paper is not None
         },
     }

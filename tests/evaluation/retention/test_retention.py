@@ -98,5 +98,6 @@ def test_report(retention: Retention, tmp_path: Path) -> None:
 def test_every_task_has_a_recipe_that_chooses_by_its_metric() -> None:
     examples = Path(__file__).parents[3] / "examples"
     for task in DOWNSTREAM_TASKS.values():
-        recipe = (examples / task.recipe).read_text(encoding="utf-8")
-        assert f"best_checkpoint_metric: {task.metric}\n" in recipe, task.name
+        recipe = examples / task.recipe
+        files = [path.read_text(encoding="utf-8") for path in (recipe, recipe.with_name("shared.yaml"))]
+        assert sum(f"best_checkpoint_metric: {task.metric}\n" in text for text in files) == 1, task.name
