@@ -63,9 +63,11 @@ def launch_line(path: Path) -> list[str]:
     return shlex.split(command)
 
 
-PRETRAINING = [
-    path for path in RECIPES if "model.pretrained" not in own_settings(path)
-]  # fine-tuning has its own tests
+def fine_tunes(recipe: Path) -> bool:
+    return any("model.pretrained" in own_settings(path) for path in (recipe, *shared_files(recipe)))
+
+
+PRETRAINING = [path for path in RECIPES if not fine_tunes(path)]  # fine-tuning has its own tests
 pretraining_recipe = pytest.mark.parametrize("recipe", PRETRAINING, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
 
 
@@ -101,6 +103,21 @@ def test_trains_at_a_tiny_size(
     assert math.isfinite(logged["loss"])
     assert trainer.get_num_updates() == 2
     assert any(not before[name].equal(tensor) for name, tensor in model.state_dict().items())
+
+
+@pretraining_recipe
+def test_every_sample_is_in_a_batch(
+    compose_recipe: Callable, data: str, tiny_teacher: str, tmp_path: Path, recipe: Path
+) -> None:
+    """fairseq leaves the last batch out where its size is no multiple of what is required, by default of 8."""
+    teacher = [f"model.teacher={tiny_teacher}"] if "model.teacher" in own_settings(recipe) else []
+    cfg = compose_recipe(recipe, f"task.data={data}", f"checkpoint.save_dir={tmp_path}", *teacher, *TINY)
+    task = tasks.setup_task(cfg.task)
+    task.load_dataset("valid")
+    dataset, settings = task.dataset("valid"), cfg.dataset
+    sizes = (settings.max_tokens_valid, settings.batch_size_valid, None, False, settings.required_batch_size_multiple)
+    batches = task.get_batch_iterator(dataset, *sizes).frozen_batches
+    assert sum(map(len, batches)) == len(dataset) and len(dataset) % 8 > 0
 
 
 @every_recipe
