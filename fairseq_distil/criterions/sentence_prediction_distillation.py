@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Tuple
 
 from fairseq.criterions import register_criterion
-from fairseq.criterions.sentence_prediction import SentencePredictionConfig
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask
 from omegaconf import DictConfig
@@ -13,13 +12,18 @@ from torch import Tensor
 from fairseq_distil.errors import UserError
 from fairseq_distil.losses import soft_target_loss, squared_difference
 
-from .sentence_prediction_metrics import SentencePredictionMetricsCriterion, log_mean, unit_of_loss
+from .sentence_prediction_metrics import (
+    SentencePredictionMetricsConfig,
+    SentencePredictionMetricsCriterion,
+    log_mean,
+    unit_of_loss,
+)
 from .settings import require_temperature, require_weight
 
 
 @dataclass
-class SentencePredictionDistillationConfig(SentencePredictionConfig):
-    """What fairseq's ``sentence_prediction`` has, and the weight of the teacher."""
+class SentencePredictionDistillationConfig(SentencePredictionMetricsConfig):
+    """What ``sentence_prediction_metrics`` has, and the weight of the teacher."""
 
     teacher_weight: float = field(
         default=1.0,
@@ -51,9 +55,10 @@ class SentencePredictionDistillationCriterion(SentencePredictionMetricsCriterion
         logits = self.logits(model, sample)
         targets = sample["target"].view(-1)
         task_loss = self.task_loss(logits, targets)
-        teacher_logits = model.teacher_logits(
-            sample["net_input"], classification_head_name=self.classification_head_name
-        )
+        with self.autocast(sample):
+            teacher_logits = model.teacher_logits(
+                sample["net_input"], classification_head_name=self.classification_head_name
+            )
         soft_target = self.soft_target_loss(logits, teacher_logits)
         loss = task_loss + self.teacher_weight * soft_target
         logged = self.logging_output(model, sample, logits, targets, loss)

@@ -1,6 +1,8 @@
 """fairseq's ``sentence_prediction`` with exact metrics, registered as ``sentence_prediction_metrics``."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -9,6 +11,7 @@ import torch
 import torch.distributed as dist
 from fairseq.criterions import register_criterion
 from fairseq.criterions.sentence_prediction import SentencePredictionConfig, SentencePredictionCriterion
+from fairseq.dataclass import ChoiceEnum
 from fairseq.logging import metrics
 from fairseq.logging.meters import MetersDict, safe_round
 from fairseq.models import BaseFairseqModel
@@ -24,6 +27,7 @@ from fairseq_distil.evaluation.sentence_metrics import (
     spearman_correlation,
 )
 from fairseq_distil.models.data_memory import class_names
+from fairseq_distil.modules import autocast
 from fairseq_distil.workers import gather_from_workers
 
 DIGITS = 3  # of percentages: one right answer of 40,000 is seen
@@ -31,17 +35,31 @@ VALIDATED = "_validated"  # fairseq does not print what begins with an underscor
 REPORTS = ("report_mcc", "report_acc_and_f1", "report_pearson_and_spearman")
 
 
-@register_criterion("sentence_prediction_metrics", dataclass=SentencePredictionConfig)
+@dataclass
+class SentencePredictionMetricsConfig(SentencePredictionConfig):
+    """What fairseq's ``sentence_prediction`` has, and the type of products, which its task has no option for."""
+
+    autocast_dtype: ChoiceEnum(["none", "bfloat16"]) = field(
+        default="none",
+        metadata={
+            "help": "type of matrix products; weights stay float32. bfloat16 is float32 on a CPU without its "
+            "instructions"
+        },
+    )
+
+
+@register_criterion("sentence_prediction_metrics", dataclass=SentencePredictionMetricsConfig)
 class SentencePredictionMetricsCriterion(SentencePredictionCriterion):
-    """The loss, options and metrics of fairseq's ``sentence_prediction``.
+    """The loss, options and metrics of fairseq's ``sentence_prediction``, and ``autocast_dtype``.
 
     What differs: metrics have three decimals instead of one, so that the best checkpoint is the best; classes may have
     any names; metrics are those of all workers together; and the loss of regression is logged as it is.
     """
 
-    def __init__(self, cfg: SentencePredictionConfig, task: FairseqTask) -> None:
+    def __init__(self, cfg: SentencePredictionMetricsConfig, task: FairseqTask) -> None:
         super().__init__(cfg, task)
         _require_valid(cfg, task)
+        self.autocasts = str(cfg.autocast_dtype) == "bfloat16"
 
     def forward(
         self, model: BaseFairseqModel, sample: Dict[str, Any], reduce: bool = True
@@ -58,7 +76,12 @@ class SentencePredictionMetricsCriterion(SentencePredictionCriterion):
 
     def logits(self, model: BaseFairseqModel, sample: Dict[str, Any]) -> Tensor:
         """What the head gives for a batch, ``(batch, outputs)``."""
-        return model(**sample["net_input"], classification_head_name=self.classification_head_name)[0]
+        with self.autocast(sample):
+            return model(**sample["net_input"], classification_head_name=self.classification_head_name)[0]
+
+    def autocast(self, sample: Dict[str, Any]) -> AbstractContextManager:
+        """The type of products for the device of a batch; if none is asked for, what ``--amp`` has made it."""
+        return autocast(sample["target"].device.type, torch.bfloat16) if self.autocasts else nullcontext()
 
     def task_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy, or squared error, with the labels ``(batch,)``, as a sum."""
@@ -76,7 +99,7 @@ class SentencePredictionMetricsCriterion(SentencePredictionCriterion):
             "nsentences": len(targets),
             "sample_size": len(targets),
         }
-        predictions = logits.detach().view(-1) if self.regression_target else logits.argmax(-1)
+        predictions = logits.detach().float().view(-1) if self.regression_target else logits.argmax(-1)
         if not self.regression_target:
             logged["ncorrect"] = predictions.eq(targets).sum()
         if not model.training:

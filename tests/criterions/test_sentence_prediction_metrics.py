@@ -10,6 +10,7 @@ from scipy import stats
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from fairseq_distil.errors import UserError
+from fairseq_distil.modules import autocasting
 
 OURS, STOCK = {"_name": "sentence_prediction_metrics"}, {"_name": "sentence_prediction"}
 HEAD = "sentence_classification_head"
@@ -116,6 +117,34 @@ def test_names_of_classes_need_not_be_numbers(sentence_run: Callable, outputs: C
     expected = 100 * matthews_corrcoef(targets, logits.argmax(-1))
     assert expected != 0
     assert validated(run, [[*range(23)]])["mcc"] == pytest.approx(expected, abs=0.0006)
+
+
+@KINDS
+@pytest.mark.parametrize("criterion", ["sentence_prediction_metrics", "sentence_prediction_distillation"])
+def test_products_in_bfloat16(
+    sentence_run: Callable,
+    sentence_distillation_run: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+    criterion: str,
+    classes,
+) -> None:
+    monkeypatch.setattr(autocasting, "cpu_has_bfloat16", lambda: True)  # slow where it is emulated, but exact
+    types, losses = {}, {}
+    for dtype in ("none", "bfloat16"):
+        setup = sentence_distillation_run if "distillation" in criterion else sentence_run
+        run = setup({"_name": criterion, "autocast_dtype": dtype}, *classes)
+        heads = [run.model.classification_heads[HEAD]]
+        heads += [run.model.teacher.classification_heads[HEAD]] if "distillation" in criterion else []
+        products: list[torch.dtype] = []
+        for head in heads:
+            head.output.register_forward_hook(lambda module, _, output, to=products: to.append(output.dtype))
+        loss, _, _ = run.criterion(run.model.eval(), run.batch())
+        loss.backward()
+        assert loss.dtype == torch.float32 == run.model.classification_heads[HEAD].output.weight.grad.dtype
+        (types[dtype],) = set(products)
+        losses[dtype] = loss.item()
+    assert types == {"none": torch.float32, "bfloat16": torch.bfloat16}
+    assert losses["none"] != losses["bfloat16"] == pytest.approx(losses["none"], rel=0.02)
 
 
 def test_training_logs_no_metrics_of_a_whole_split(sentence_run: Callable) -> None:
