@@ -2,14 +2,15 @@
 # Students that each lack a part of the method, with the same number of updates, and a report of all of them.
 #
 #   bash examples/ablation/run.sh --teacher CHECKPOINT --data DATA --output DIRECTORY [--updates N] [--recipe YAML]
-#       [--glue DIR] [--squad DIR] [--tasks A,B] [--seeds N] [--jobs N] [--override KEY=VALUE] [KEY=VALUE ...]
+#       [--glue DIR] [--squad DIR] [--own NAME=DIR] [--tasks A,B] [--seeds N] [--jobs N] [--override KEY=VALUE]
+#       [KEY=VALUE ...]
 #
 #   --teacher  checkpoint of this plugin to distil
 #   --data     prepared data that it was trained on
 #   --output   what to write to; an interrupted run goes on from there
 #   --updates  of each student (default: 600)
 #   --recipe   of the student (default: examples/quickstart/config/student.yaml)
-#   --glue, --squad, --tasks, --seeds, --jobs, --override
+#   --glue, --squad, --own, --tasks, --seeds, --jobs, --override
 #              fine-tune the teacher and the students too, as scripts/evaluate.py does
 #   KEY=VALUE  settings of the recipe for all students, such as task.tokens_per_sample=128
 set -euo pipefail
@@ -21,17 +22,24 @@ fail() {
 
 root="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)"
 teacher="" data="" output="" updates=600 recipe="$root/examples/quickstart/config/student.yaml"
-overrides=() fine_tuning=() official=""
+overrides=() fine_tuning=() has_tasks=""
 while [ $# -gt 0 ]; do
     case "$1" in
         -h | --help) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0"; exit 0 ;;
-        --teacher | --data | --output | --updates | --recipe | --glue | --squad | --tasks | --seeds | --jobs | --override)
+        --teacher | --data | --output | --updates | --recipe | \
+            --glue | --squad | --own | --tasks | --seeds | --jobs | --override)
             [ -n "${2-}" ] || fail "$1 needs a value; see --help"
             case "$1" in
                 --glue | --squad)
                     [ -d "$2" ] || fail "$1 $2: no such directory"
-                    official=yes
+                    has_tasks=yes
                     fine_tuning+=("$1" "$(realpath "$2")")
+                    ;;
+                --own)
+                    [[ "$2" == ?*=?* ]] || fail "--own $2: not NAME=DIR"
+                    [ -d "${2#*=}" ] || fail "--own $2: no such directory"
+                    has_tasks=yes
+                    fine_tuning+=(--own "${2%%=*}=$(realpath "${2#*=}")")
                     ;;
                 --tasks | --seeds | --jobs | --override) fine_tuning+=("$1" "$2") ;;
                 --updates) updates=$2 ;;
@@ -51,7 +59,7 @@ done
 [ -f "$recipe" ] || fail "--recipe $recipe: no such file"
 [[ "$updates" =~ ^[1-9][0-9]*$ ]] || fail "--updates needs a number, found '$updates'"
 
-[ ${#fine_tuning[@]} -eq 0 ] || [ -n "$official" ] || fail "${fine_tuning[0]} is for fine-tuning; give --glue or --squad"
+[ ${#fine_tuning[@]} -eq 0 ] || [ -n "$has_tasks" ] || fail "${fine_tuning[0]} is for fine-tuning; give --glue, --squad or --own"
 
 # What the students are of: results of other settings are neither used nor replaced.
 recipes=$(cat "$(dirname "$recipe")"/*.yaml | sha256sum | cut -c1-16)

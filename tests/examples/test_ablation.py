@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,9 +59,13 @@ def test_mistakes_are_one_line_before_any_work(folder: Path, arguments: list[str
 
 def test_options_of_fine_tuning_alone(folder: Path) -> None:
     result = run("--teacher", "teacher.pt", "--data", "data", "--output", "out", "--seeds", "2", folder=folder)
-    assert result.stderr == "error: --seeds is for fine-tuning; give --glue or --squad\n"
-    result = run("--glue", "absent", folder=folder)
-    assert result.stderr == "error: --glue absent: no such directory\n"
+    assert result.stderr == "error: --seeds is for fine-tuning; give --glue, --squad or --own\n"
+    for mistake, message in (
+        (("--glue", "absent"), "--glue absent: no such directory"),
+        (("--own", "absent"), "--own absent: not NAME=DIR"),
+        (("--own", "mine=absent"), "--own mine=absent: no such directory"),
+    ):
+        assert run(*mistake, folder=folder).stderr == f"error: {message}\n"
 
 
 def test_students_of_other_settings_are_kept(folder: Path) -> None:
@@ -69,6 +75,14 @@ def test_students_of_other_settings_are_kept(folder: Path) -> None:
     message = f"error: {folder}/out holds students of other settings; remove it or choose another --output\n"
     assert (result.returncode, result.stderr) == (2, message)
     assert (folder / "out" / "settings").read_text() == "other settings\n"
+
+
+def test_settings_in_the_readme_are_those_of_the_recipe(compose_recipe: Callable) -> None:
+    text = SCRIPT.with_name("README.md").read_text(encoding="utf-8")
+    settings = re.findall(r"`(\+?[a-z]+\.[a-z_]+=[^`]+)`", text)
+    assert {"criterion.mlm_weight=0", "+model.initializer_range=0.05"} <= set(settings)
+    cfg = compose_recipe(SCRIPT.parents[1] / "quickstart" / "config" / "student.yaml", *settings)
+    assert (cfg.criterion.mlm_weight, cfg.model.initializer_range) == (0, 0.05)
 
 
 LONG_TRAINING = """#!/bin/sh
