@@ -4,6 +4,7 @@ import json
 import logging
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,22 +87,34 @@ class ForkedCommands:
         ended = self._server.run(command, *arguments)
         return Run(ended.returncode, ended.stdout, ended.stderr, save_dir)
 
-    def run_workers(self, options: Callable[..., list[str]], workers: int, save_dir: Path) -> Run:
+    def run_workers(
+        self, options: Callable[..., list[str]], workers: int, save_dir: Path, ddp_backend: str = "legacy_ddp"
+    ) -> Run:
         """The first of several processes of fairseq-train that train together, on CPUs.
 
         Args:
             options: the options of fairseq-train, with those by keyword that make one of the processes
             workers: how many
             save_dir: of all of them
+            ddp_backend: how they exchange gradients
         """
-        together = {
-            "distributed_world_size": workers,
-            "distributed_no_spawn": True,
-            "device_id": 0,
-            "distributed_init_method": f"file://{save_dir / 'rendezvous'}",
-            "distributed_backend": "gloo",
-            "ddp_backend": "legacy_ddp",
-        }
-        started = [self.start("fairseq-train", *options(**together, distributed_rank=rank)) for rank in range(workers)]
-        ended = [process.wait() for process in started]
-        return [Run(e.returncode, e.stdout, e.stderr, save_dir).assert_succeeded() for e in ended][0]
+        return self.run_each_worker(options, workers, save_dir, ddp_backend)[0]
+
+    def run_each_worker(
+        self, options: Callable[..., list[str]], workers: int, save_dir: Path, ddp_backend: str = "legacy_ddp"
+    ) -> list[Run]:
+        """All of them."""
+        with tempfile.TemporaryDirectory(prefix="rendezvous-") as folder:
+            together = {
+                "distributed_world_size": workers,
+                "distributed_no_spawn": True,
+                "device_id": 0,
+                "distributed_init_method": f"file://{folder}/file",
+                "distributed_backend": "gloo",
+                "ddp_backend": ddp_backend,
+            }
+            started = [
+                self.start("fairseq-train", *options(**together, distributed_rank=rank)) for rank in range(workers)
+            ]
+            ended = [process.wait() for process in started]
+        return [Run(e.returncode, e.stdout, e.stderr, save_dir).assert_succeeded() for e in ended]

@@ -39,8 +39,9 @@ TEACHER = {
     "max_update": 60,
 }
 STUDENT = {"max_update": 44, "save_interval_updates": 5, "num_workers": 1}
-BATCHES_AN_EPOCH = 41
-UPDATES_AN_EPOCH = 21  # of two batches, the last of one
+SAMPLES = 168
+BATCHES_AN_EPOCH = 42
+UPDATES_AN_EPOCH = 21  # of two batches
 SYMBOLS = [f"word{index}" for index in range(56)]
 
 Options = Callable[..., list[str]]

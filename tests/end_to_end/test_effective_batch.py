@@ -7,25 +7,27 @@ import pytest
 import torch
 
 from .commands import TIMES, ForkedCommands, Run
-from .conftest import BATCHES_AN_EPOCH, UPDATES_AN_EPOCH, Options
+from .conftest import SAMPLES, Options
 
 # No shuffling: batches then divide alike whatever their size. Unlike Adam's, SGD's steps scale with the gradient.
 EXACT = {"dropout": 0, "attention_dropout": 0, "curriculum": 99, "optimizer": "sgd", "lr": 0.05}
-UPDATES = UPDATES_AN_EPOCH + 4
+UNEVEN = {"batch_size": 10, "max_update": 13}
+"""17 batches an epoch, the last of 8 samples."""
 BATCH_SIZES = {"wpb", "bsz"}  # in validation, of what a worker has at a time
 
 
 @pytest.fixture(scope="module")
 def exact_options(distillation_options: Options) -> Options:
-    return partial(distillation_options, **EXACT, max_update=UPDATES)
+    return partial(distillation_options, **EXACT | UNEVEN)
 
 
 @pytest.fixture(scope="module")
 def accumulated(commands: ForkedCommands, exact_options: Options, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Each update from two micro-batches of 4, but the last of an epoch, which is of one."""
+    """Each update from two micro-batches of 10, but the last of an epoch, which is of one of 8."""
     save_dir = tmp_path_factory.mktemp("accumulated")
     run = commands.run("fairseq-train", *exact_options(save_dir), save_dir=save_dir).assert_succeeded()
-    assert f"total_num_itrs = {UPDATES_AN_EPOCH}" in run.stdout and BATCHES_AN_EPOCH % 2 == 1
+    samples = [int(record["bsz"]) for record in run.logged("train_inner")]
+    assert samples[:9] == [20] * 8 + [8] and sum(samples[:9]) == SAMPLES
     return run
 
 
@@ -41,34 +43,59 @@ def assert_same_training(found: Run, expected: Run) -> None:
 def test_two_micro_batches_equal_one_of_double_size(
     commands: ForkedCommands, accumulated: Run, exact_options: Options, tmp_path: Path
 ) -> None:
-    arguments = exact_options(tmp_path, update_freq=1, batch_size=8)
+    arguments = exact_options(tmp_path, update_freq=1, batch_size=20)
     run = commands.run("fairseq-train", *arguments, save_dir=tmp_path).assert_succeeded()
     assert_same_training(run, accumulated)
 
 
-def run_workers(
-    commands: ForkedCommands, exact_options: Options, save_dir: Path, workers: int, **changed: object
-) -> Run:
-    """The first of several worker processes that train together."""
-    return commands.run_workers(
-        lambda **together: exact_options(save_dir, **together, **changed), workers=workers, save_dir=save_dir
-    ).assert_succeeded()
-
-
+@pytest.mark.parametrize("ddp_backend", ["legacy_ddp", "pytorch_ddp"])
 def test_two_workers_equal_two_micro_batches(
-    commands: ForkedCommands, accumulated: Run, exact_options: Options, tmp_path: Path
+    commands: ForkedCommands, accumulated: Run, exact_options: Options, tmp_path: Path, ddp_backend: str
 ) -> None:
-    assert_same_training(run_workers(commands, exact_options, tmp_path, workers=2, update_freq=1), accumulated)
+    """In the last update of an epoch the second worker has no batch."""
+    options = partial(exact_options, tmp_path, update_freq=1)
+    first, second = commands.run_each_worker(options, 2, tmp_path, ddp_backend)
+    assert_same_training(first, accumulated)
+    assert "train_inner" in first.stdout and "train_inner" not in second.stdout
 
 
+@pytest.fixture(scope="module")
+def six_batches(commands: ForkedCommands, exact_options: Options, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Each update from 6 batches of 10, but the last of an epoch, which is of 4 and one of 8 samples."""
+    save_dir = tmp_path_factory.mktemp("six")
+    arguments = exact_options(save_dir, update_freq=6, max_update=7)
+    run = commands.run("fairseq-train", *arguments, save_dir=save_dir).assert_succeeded()
+    assert [record["bsz"] for record in run.logged("train_inner")[:3]] == ["60", "60", "48"]
+    return run
+
+
+@pytest.mark.parametrize(
+    ("workers", "ddp_backend"),
+    [
+        (2, "legacy_ddp"),
+        (3, "pytorch_ddp"),
+        pytest.param(3, "legacy_ddp", marks=pytest.mark.slow),
+        pytest.param(2, "pytorch_ddp", marks=pytest.mark.slow),
+    ],
+)
 def test_workers_that_accumulate_equal_one_that_does(
-    commands: ForkedCommands, exact_options: Options, tmp_path: Path
+    commands: ForkedCommands, six_batches: Run, exact_options: Options, tmp_path: Path, workers: int, ddp_backend: str
 ) -> None:
-    """41 batches: 10 updates of 2 workers x 2 micro-batches, then one of a single batch, and a worker that has none."""
-    settings = {"max_update": 13}
-    alone = commands.run(
-        "fairseq-train", *exact_options(tmp_path / "alone", update_freq=4, **settings), save_dir=tmp_path / "alone"
-    ).assert_succeeded()
-    (tmp_path / "together").mkdir()
-    together = run_workers(commands, exact_options, tmp_path / "together", workers=2, update_freq=2, **settings)
-    assert_same_training(together, alone)
+    """In the last update of an epoch, of 5 batches, the last worker has one less than the others."""
+    options = partial(exact_options, tmp_path, update_freq=6 // workers, max_update=7)
+    assert_same_training(commands.run_workers(options, workers, tmp_path, ddp_backend), six_batches)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ddp_backend", ["legacy_ddp", "pytorch_ddp"])
+def test_two_of_three_workers_without_any_batch(
+    commands: ForkedCommands, exact_options: Options, tmp_path: Path, ddp_backend: str
+) -> None:
+    """19 batches of 9, the last of 6 samples: 3 updates of 6, and one of that alone."""
+    settings = {"batch_size": 9, "max_update": 6}
+    alone = tmp_path / "alone"
+    expected = commands.run("fairseq-train", *exact_options(alone, update_freq=6, **settings), save_dir=alone)
+    assert [record["bsz"] for record in expected.assert_succeeded().logged("train_inner")[2:4]] == ["54", "6"]
+    together = tmp_path / "together"
+    options = partial(exact_options, together, update_freq=2, **settings)
+    assert_same_training(commands.run_workers(options, 3, together, ddp_backend), expected)

@@ -3,6 +3,7 @@
 import json
 import runpy
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from fairseq_distil.models import DistilEncoderModel
 
 from .commands import ForkedCommands, Run
 from .conftest import Options
-from .test_effective_batch import run_workers
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {
@@ -175,16 +175,17 @@ def test_a_teacher_that_was_not_fine_tuned(
     run.assert_one_error_line(str(teacher_path), "another dictionary")
 
 
-def test_two_workers_report_the_scores_of_one(
+def test_two_workers_report_the_scores_of_one_and_go_on(
     commands: ForkedCommands, answer_options: Options, tmp_path: Path
 ) -> None:
     """After an update that changes next to nothing; batches of 5, of which one worker has fewer than the other."""
 
-    def options_of_one_update(save_dir: Path, **changed: Any) -> list[str]:
+    def options_of(save_dir: Path, **changed: Any) -> list[str]:
         return answer_options(save_dir, **TEACHER | {"lr": 1e-9, "max_update": 1, "batch_size_valid": 5} | changed)
 
     alone, together = tmp_path / "alone", tmp_path / "together"
-    together.mkdir()
-    one = commands.run("fairseq-train", *options_of_one_update(alone), save_dir=alone).assert_succeeded()
-    two = run_workers(commands, options_of_one_update, together, workers=2)
+    one = commands.run("fairseq-train", *options_of(alone), save_dir=alone).assert_succeeded()
+    two = commands.run_workers(partial(options_of, together), 2, together)
     assert scores(two) == pytest.approx(scores(one), abs=1e-3) and scores(one)[0] > 0
+    resumed = commands.run_workers(partial(options_of, together, max_update=2), 2, together)
+    assert [record["num_updates"] for record in resumed.logged("train_inner")] == ["2"]
