@@ -1,6 +1,7 @@
 """Settings of the task ``distil_masked_lm``."""
 
 from dataclasses import dataclass, field
+from typing import List
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks.language_modeling import SAMPLE_BREAK_MODE_CHOICES, SHORTEN_METHOD_CHOICES
@@ -53,6 +54,7 @@ class DistilMaskedLMConfig(FairseqDataclass):
     )
     # fairseq would keep the data workers of the first epoch, and with them its masks. No option: it has no help.
     reuse_dataloader: bool = False
+    update_freq: List[int] = II("optimization.update_freq")
     seed: int = II("common.seed")
     amp: bool = II("common.amp")
 

@@ -28,6 +28,7 @@ from fairseq_distil.workers import gather_from_workers
 
 from .autocast_steps import AutocastSteps
 from .dictionary_state import DictionaryState
+from .elastic_resume import ElasticResume
 from .length_limit import LengthLimit
 from .numerical_guard import NumericalGuard
 
@@ -45,12 +46,13 @@ class QuestionAnsweringConfig(FairseqDataclass):
             "instructions; float16 needs --amp, which scales the loss"
         },
     )
+    update_freq: List[int] = II("optimization.update_freq")
     seed: int = II("common.seed")
     amp: bool = II("common.amp")
 
 
 @register_task("question_answering", dataclass=QuestionAnsweringConfig)
-class QuestionAnsweringTask(NumericalGuard, AutocastSteps, DictionaryState, LengthLimit, FairseqTask):
+class QuestionAnsweringTask(NumericalGuard, AutocastSteps, DictionaryState, ElasticResume, LengthLimit, FairseqTask):
     """SQuAD v1.1: windows of a context after a question, and the positions of the answer.
 
     Validation reports ``exact_match`` and ``f1`` in percent, over all questions of the split: the best span of each

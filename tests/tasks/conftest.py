@@ -14,9 +14,14 @@ from omegaconf import OmegaConf
 
 @pytest.fixture
 def setup_task(data: str) -> Callable[..., FairseqTask]:
-    def setup(common: dict[str, Any] | None = None, **settings: Any) -> FairseqTask:
+    def setup(
+        common: dict[str, Any] | None = None, optimization: dict[str, Any] | None = None, **settings: Any
+    ) -> FairseqTask:
         task = {"_name": "distil_masked_lm", "data": data, "tokens_per_sample": 17, **settings}
-        cfg = OmegaConf.merge(OmegaConf.structured(FairseqConfig), {"task": task, "common": common or {}})
+        cfg = OmegaConf.merge(
+            OmegaConf.structured(FairseqConfig),
+            {"task": task, "common": common or {}, "optimization": optimization or {}},
+        )
         add_defaults(cfg)
         return tasks.setup_task(cfg.task)
 
@@ -28,9 +33,9 @@ def iterator() -> Iterator[Callable]:
     """Makes iterators over epochs as fairseq's trainer does."""
     made = []
 
-    def make(task: FairseqTask, split: str = "train", max_sentences: int = 4, **settings: Any) -> EpochBatchIterator:
-        positions = task.max_positions()
-        made.append(task.get_batch_iterator(task.dataset(split), None, max_sentences, positions, seed=1, **settings))
+    def make(task: FairseqTask, split: str = "train", **settings: Any) -> EpochBatchIterator:
+        settings = {"max_sentences": 4, "max_positions": task.max_positions(), "seed": 1} | settings
+        made.append(task.get_batch_iterator(task.dataset(split), **settings))
         return made[-1]
 
     yield make
