@@ -119,6 +119,7 @@ def test_options_in_the_text_exist(options_of_script: Callable, readme: Path, mo
         parsers.append(parse_training_command(arguments))
     known = {option for parser in parsers for option in parser._option_string_actions}
     scripts = {words[1] for words in commands(readme) if words[0] in ("bash", "python")}
+    scripts |= {word for words in commands(readme) if words[0] == "torchrun" for word in words if word.endswith(".py")}
     known = known.union(*map(options_of_script, scripts))
     assert named - known == set()
 
