@@ -19,6 +19,8 @@ from .vocabulary_tile import TermScales, replace_by_gradient
 
 CHUNK_BYTES = 64 * 2**20
 CPU_TILE_BYTES = 2**20
+ROWS_OF_FAST_PRODUCTS = 64
+"""Products of a multiple of so many rows are faster: by a fifth with 512 instead of 549, on a CPU with AVX-512."""
 
 
 class VocabularyProjection(NamedTuple):
@@ -101,10 +103,11 @@ def vocabulary_loss(
     if tile_bytes is None:
         tile_bytes = CPU_TILE_BYTES if device_type == "cpu" else chunk_bytes
     vocabulary_size = student.weight.size(0)
-    rows_at_a_time = (
-        max(1, chunk_bytes // (dtype.itemsize * vocabulary_size)),
-        max(1, tile_bytes // (torch.float32.itemsize * vocabulary_size)),
-    )
+    chunk_rows = max(1, chunk_bytes // (dtype.itemsize * vocabulary_size))
+    if chunk_rows > ROWS_OF_FAST_PRODUCTS:
+        chunk_rows -= chunk_rows % ROWS_OF_FAST_PRODUCTS
+    tile_rows = max(1, tile_bytes // (torch.float32.itemsize * vocabulary_size))
+    rows_at_a_time = chunk_rows, tile_rows
     needs_gradient = tuple(torch.is_grad_enabled() and tensor.requires_grad for tensor in student)
     return VocabularyLoss(
         *_ChunkedVocabularyLoss.apply(*student, teacher, targets, scales, dtype, rows_at_a_time, needs_gradient)
