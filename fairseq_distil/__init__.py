@@ -9,13 +9,15 @@ import logging
 logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
 
 from . import criterions, models, optim, tasks  # noqa: E402
-from .checkpoints.atomic_copy import make_checkpoint_copies_atomic  # noqa: E402
+from .checkpoints.atomic_saving import make_checkpoints_atomic  # noqa: E402
 from .checkpoints.safe_globals import accept_fairseqs_checkpoints  # noqa: E402
 from .cpu_workers import let_pytorch_ddp_train_on_cpus  # noqa: E402
 from .errors import UserError, show_user_errors_in_one_line  # noqa: E402
+from .training.surviving_loop import make_training_survive  # noqa: E402
 
 accept_fairseqs_checkpoints()
-make_checkpoint_copies_atomic()
+make_checkpoints_atomic()
+make_training_survive()
 let_pytorch_ddp_train_on_cpus()
 show_user_errors_in_one_line()
 

@@ -1,11 +1,15 @@
 """The one exception that is meant for the person at the keyboard, and how it is shown."""
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
 from hydra.errors import CompactHydraException
+
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+"""Full, read-only or not permitted: nothing of the program's, and the operating system names the file."""
 
 
 class UserError(ValueError, CompactHydraException):
@@ -26,7 +30,7 @@ def naming(subject: object) -> Iterator[None]:
 
 
 def show_user_errors_in_one_line() -> None:
-    """Make the interpreter end on an uncaught :class:`UserError` with one line and no traceback."""
+    """Make the interpreter end on an uncaught :class:`UserError`, or one of a disk, with one line and no traceback."""
     if getattr(sys.excepthook, "shows_user_errors", False):
         return
     previous_hook = sys.excepthook
@@ -41,8 +45,10 @@ def show_user_errors_in_one_line() -> None:
     sys.excepthook = hook
 
 
-def _user_error_behind(error: BaseException | None) -> UserError | None:
+def _user_error_behind(error: BaseException | None) -> BaseException | None:
     """The error itself, or the one that fairseq hid behind its own, as it does when a checkpoint does not load."""
     while error is not None and not isinstance(error, UserError):
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS and error.filename is not None:
+            return error
         error = error.__cause__ or error.__context__
     return error

@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+SIGNALLED = Path(__file__).with_name("signalled.py")
+"""Script that runs another program, to which it sends a signal at a chosen moment."""
 # One thread: sums in another order would not give the same last digit.
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 

@@ -1,3 +1,5 @@
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,6 +29,13 @@ def test_a_user_error_behind_an_error_of_fairseq(capsys: pytest.CaptureFixture) 
     except Exception as error:
         sys.excepthook(type(error), error, error.__traceback__)
     assert capsys.readouterr().err == "error: checkpoint x: of another encoder\n"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_an_error_of_the_disk_is_one_line(number: int, capsys: pytest.CaptureFixture) -> None:
+    error = OSError(number, os.strerror(number), "folder/file")
+    sys.excepthook(type(error), error, None)
+    assert capsys.readouterr().err == f"error: [Errno {number}] {os.strerror(number)}: 'folder/file'\n"
 
 
 def test_other_errors_keep_their_traceback(capsys: pytest.CaptureFixture) -> None:

@@ -172,7 +172,7 @@ class DistillationCriterion(FairseqCriterion):
         needed = slice(None) if self.soft_targets_everywhere else slice(len(targets))
         teacher = None
         if self.cfg.soft_target_weight > 0:
-            teacher = model.teacher.vocabulary_projection(teacher_rows[needed])
+            teacher = model.teacher_projection(teacher_rows[needed])
         masked_scale = 1 / self.mask_prob if over_all_tokens and self.needs_masks else 1.0
         scales = TermScales(
             temperature=self.cfg.soft_target_temperature,

@@ -3,7 +3,7 @@
 import logging
 import os
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Optional, Set
 
 import torch
 from fairseq import utils
@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from fairseq_distil.errors import UserError, naming
+from fairseq_distil.losses import VocabularyProjection
 from fairseq_distil.modules import EncoderConfig, parse_layer_map, select_layers
 
 from .data_memory import remember_data
@@ -67,7 +68,7 @@ class TeacherStudentModel(DistilEncoderModel):
         super().__init__(student_config, with_masked_lm_head)
         self._teacher_outside_of_modules = (teacher.requires_grad_(False).eval(),)
         self._teacher_dtype: Optional[torch.dtype] = None
-        self._teacher_is_checked = False
+        self._checked_of_teacher: Set[str] = set()
 
     @property
     def teacher(self) -> DistilEncoderModel:
@@ -141,7 +142,7 @@ class TeacherStudentModel(DistilEncoderModel):
         Raises:
             UserError: the first ones are not finite
         """
-        return self._checked_once(self.teacher(**net_input, features_only=True)[0])
+        return self._checked_once("hidden states", self.teacher(**net_input, features_only=True)[0])
 
     @torch.inference_mode()
     def teacher_logits(self, net_input: Dict[str, Any], **head: Any) -> Tensor:
@@ -150,17 +151,27 @@ class TeacherStudentModel(DistilEncoderModel):
         Raises:
             UserError: the first ones are not finite
         """
-        return self._checked_once(self.teacher(**net_input, **head)[0])
+        return self._checked_once("logits", self.teacher(**net_input, **head)[0])
 
-    def _checked_once(self, outputs: Tensor) -> Tensor:
+    def teacher_projection(self, hidden: Tensor) -> VocabularyProjection:
+        """What the vocabulary losses read instead of the teacher's logits, for its hidden states ``(rows, width)``.
+
+        Raises:
+            UserError: the first logits are not finite
+        """
+        projection = self.teacher.vocabulary_projection(hidden)
+        self._checked_once("logits", *projection)
+        return projection
+
+    def _checked_once(self, name: str, *outputs: Tensor) -> Tensor:
         # Once, for looking at values waits for a GPU.
-        if not self._teacher_is_checked and not outputs.isfinite().all():
+        if name not in self._checked_of_teacher and not all(output.isfinite().all() for output in outputs):
             raise UserError(
-                "the teacher's outputs are not finite: its weights are damaged, or too large for its type; see "
+                f"the teacher's {name} are not finite: its weights are damaged, or too large for its type; see "
                 "--teacher-dtype and --autocast-dtype"
             )
-        self._teacher_is_checked = True
-        return outputs
+        self._checked_of_teacher.add(name)
+        return outputs[0]
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> "TeacherStudentModel":
         self.teacher._apply(function, recurse)

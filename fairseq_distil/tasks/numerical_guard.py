@@ -1,42 +1,98 @@
-"""What went wrong in an update whose gradients are not finite, told in one line."""
+"""What went wrong in an update whose loss or gradients are not finite, told in one line."""
 
+import logging
 import sys
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
 import torch
 from fairseq.models import BaseFairseqModel
-from torch import nn
+from fairseq.optim import AMPOptimizer
+from torch import Tensor, nn
 
 from fairseq_distil.errors import UserError
 
+logger = logging.getLogger(__name__)
+
 MOST_IDS = 8
 """Samples of a batch that are named."""
+
+
+class _Batch(NamedTuple):
+    ids: Tensor
+    logging_output: Dict[str, Any]
 
 
 class NumericalGuard:
     """Comes before the other bases of a fairseq task.
 
     fairseq stops before an update with gradients that are not finite, and repeats its forwards and backwards to find
-    out why. Only then are values looked at, for on a GPU that would wait for them at each update.
+    out why. Only then are values looked at, for on a GPU that would wait for them at each update. Under loss scaling,
+    where such gradients are the sign that the scale is too large, it goes on without the update.
     """
+
+    _batches: List[_Batch] = []
+    """What this update has seen so far."""
+    _repeated = 0
 
     def train_step(self, sample: Dict[str, Any], model: BaseFairseqModel, *arguments: Any, **keywords: Any) -> Any:
         """See :meth:`fairseq.tasks.FairseqTask.train_step`.
 
         Raises:
-            UserError: fairseq repeats an update, and this batch has a loss or a gradient that is not finite
+            UserError: fairseq repeats an update that is not finite
         """
         result = super().train_step(sample, model, *arguments, **keywords)
         if isinstance(sys.exception(), FloatingPointError):
-            culprit = not_finite_loss(result[2]) or not_finite_gradient(model)
-            if culprit is not None:
-                update = keywords.get("update_num", arguments[2] if len(arguments) > 2 else 0) + 1
-                raise UserError(
-                    f"update {update}: {culprit} in the batch of samples {_ids(sample)}. The update was not made, and "
-                    "the last checkpoint stays as it is; lower the learning rate, or raise --clip-norm "
-                    "(optimization.clip_norm) from 0, and start again"
-                )
+            update_num = keywords.get("update_num", arguments[2] if len(arguments) > 2 else 0)
+            self._explain(update_num, _Batch(sample["id"], result[2]), model)
+        else:
+            self._batches = [*self._batches, _Batch(sample["id"], result[2])]
         return result
+
+    def optimizer_step(self, optimizer: Any, model: BaseFairseqModel, update_num: int) -> None:
+        """See :meth:`fairseq.tasks.FairseqTask.optimizer_step`; an update that loss scaling skips is told."""
+        if isinstance(optimizer, AMPOptimizer):
+            self._scaled_step(optimizer, model, update_num)
+        else:
+            super().optimizer_step(optimizer, model, update_num)
+        self._batches = []
+
+    def _scaled_step(self, optimizer: AMPOptimizer, model: BaseFairseqModel, update_num: int) -> None:
+        scale = optimizer.scaler.get_scale()
+        super().optimizer_step(optimizer, model, update_num)
+        lowered_scale = optimizer.scaler.get_scale()  # fairseq logs it at each update, too
+        if lowered_scale < scale:
+            logger.info(
+                "update %d: %s in %s; it is skipped, and the loss scale lowered to %g",
+                update_num + 1,
+                self._culprit(model),
+                _named(self._batches),
+                lowered_scale,
+            )
+
+    def _culprit(self, model: BaseFairseqModel) -> Optional[str]:
+        terms = (not_finite_loss(batch.logging_output) for batch in self._batches)
+        return next(filter(None, terms), None) or not_finite_gradient(model)
+
+    def _explain(self, update_num: int, repeated: _Batch, model: BaseFairseqModel) -> None:
+        for batch in [*self._batches, repeated]:
+            if (culprit := not_finite_loss(batch.logging_output)) is not None:
+                raise _stopped(update_num, f"{culprit} in", [batch])
+        if (culprit := not_finite_gradient(model)) is not None:
+            raise _stopped(update_num, f"{culprit} in", [repeated])
+        self._repeated += 1
+        if self._repeated == len(self._batches):
+            raise _stopped(
+                update_num,
+                "the gradients of all workers together, or their norm, are not finite; this worker's own are, of",
+                self._batches,
+            )
+
+
+def _stopped(update_num: int, what_in: str, batches: List[_Batch]) -> UserError:
+    return UserError(
+        f"update {update_num + 1}: {what_in} {_named(batches)}. The update was not made, and the last checkpoint stays "
+        "as it is; lower the learning rate, or raise --clip-norm (optimization.clip_norm) from 0, and start again"
+    )
 
 
 def not_finite_loss(logging_output: Dict[str, Any]) -> Optional[str]:
@@ -57,6 +113,7 @@ def not_finite_gradient(model: nn.Module) -> Optional[str]:
     return None
 
 
-def _ids(sample: Dict[str, Any]) -> str:
-    ids = sample["id"].tolist()
-    return ", ".join(map(str, ids[:MOST_IDS])) + (f" and {len(ids) - MOST_IDS} more" if len(ids) > MOST_IDS else "")
+def _named(batches: List[_Batch]) -> str:
+    ids = torch.cat([batch.ids for batch in batches]).tolist()
+    more = f" and {len(ids) - MOST_IDS} more" if len(ids) > MOST_IDS else ""
+    return f"the batch of samples {', '.join(map(str, ids[:MOST_IDS]))}{more}"

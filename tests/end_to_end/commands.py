@@ -14,7 +14,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
-from ..forked_processes import ENVIRONMENT, ROOT, ForkedProcess, ForkingServer
+from ..forked_processes import ENVIRONMENT, ROOT, SIGNALLED, ForkedProcess, ForkingServer
 
 logging.getLogger("tensorboard").setLevel(logging.WARNING)  # reading event files, it tells a lot
 FOLDER = Path(sys.executable).parent
@@ -105,16 +105,24 @@ class ForkedCommands:
     ) -> list[Run]:
         """All of them."""
         with tempfile.TemporaryDirectory(prefix="rendezvous-") as folder:
-            together = {
-                "distributed_world_size": workers,
-                "distributed_no_spawn": True,
-                "device_id": 0,
-                "distributed_init_method": f"file://{folder}/file",
-                "distributed_backend": "gloo",
-                "ddp_backend": ddp_backend,
-            }
-            started = [
-                self.start("fairseq-train", *options(**together, distributed_rank=rank)) for rank in range(workers)
-            ]
+            started = self.start_workers(options, workers, Path(folder), ddp_backend)
             ended = [process.wait() for process in started]
         return [Run(e.returncode, e.stdout, e.stderr, save_dir).assert_succeeded() for e in ended]
+
+    def start_workers(
+        self, options: Callable[..., list[str]], workers: int, meeting: Path, ddp_backend: str = "legacy_ddp"
+    ) -> list[ForkedProcess]:
+        """Start them; they find each other in the empty folder ``meeting``."""
+        together = {
+            "distributed_world_size": workers,
+            "distributed_no_spawn": True,
+            "device_id": 0,
+            "distributed_init_method": f"file://{meeting}/file",
+            "distributed_backend": "gloo",
+            "ddp_backend": ddp_backend,
+        }
+        return [self.start("fairseq-train", *options(**together, distributed_rank=rank)) for rank in range(workers)]
+
+    def train_signalled(self, number: str, kind: str, count: int, *arguments: str, save_dir: Path) -> Run:
+        """Run fairseq-train with a signal at a moment, see ``signalled.py``."""
+        return self.run(str(SIGNALLED), number, kind, count, "fairseq-train", *arguments, save_dir=save_dir)

@@ -1,10 +1,13 @@
 """An update that is not finite is not made, and told with its term and its samples."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from fairseq.optim import AMPOptimizer
 from fairseq.trainer import Trainer
 
 from fairseq_distil.errors import UserError
@@ -13,11 +16,42 @@ DISTILLATION = {"_name": "distillation"}
 
 
 @pytest.fixture
-def trainer(setup_run: Callable, teacher_path: str, tmp_path: Path) -> Trainer:
-    run = setup_run({"_name": "teacher_student", "teacher": teacher_path, "dropout": 0.0}, DISTILLATION)
-    run.cfg.checkpoint.save_dir = str(tmp_path)
-    run.task.load_dataset("train")
-    return Trainer(run.cfg, run.task, run.model, run.criterion)
+def make_trainer(setup_run: Callable, teacher_path: str, tmp_path: Path) -> Callable[..., Trainer]:
+    def make(**common: Any) -> Trainer:
+        run = setup_run({"_name": "teacher_student", "teacher": teacher_path, "dropout": 0.0}, DISTILLATION)
+        run.cfg.checkpoint.save_dir = str(tmp_path)
+        run.cfg.common.update(common)
+        run.task.load_dataset("train")
+        return Trainer(run.cfg, run.task, run.model, run.criterion)
+
+    return make
+
+
+@pytest.fixture
+def trainer(make_trainer: Callable[..., Trainer]) -> Trainer:
+    return make_trainer()
+
+
+@pytest.fixture
+def scaling_trainer(make_trainer: Callable[..., Trainer]) -> Trainer:
+    """With ``--amp``, whose loss scaling fairseq knows on GPUs alone."""
+    trainer = make_trainer(amp=True)
+    assert isinstance(trainer.optimizer, AMPOptimizer)
+    trainer.optimizer._grad_scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    return trainer
+
+
+def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+
+
+def spoil_gradient(trainer: Trainer, times: int) -> str:
+    """Make the gradient of a parameter infinite in its first backwards; returns its name."""
+    name = "encoder.layers.0.attention.output.weight"
+    left = iter(range(times))
+    spoil = lambda gradient: gradient * torch.inf if next(left, None) is not None else gradient  # noqa: E731
+    dict(trainer.model.named_parameters())[name].register_hook(spoil)
+    return name
 
 
 def batches(trainer: Trainer, *samples: list[int]) -> list[dict]:
@@ -42,13 +76,48 @@ def test_a_loss_that_is_not_finite(trainer: Trainer) -> None:
 
 
 def test_a_gradient_that_is_not_finite(trainer: Trainer) -> None:
-    query = dict(trainer.model.named_parameters())["encoder.layers.0.attention.output.weight"]
-    query.register_hook(lambda gradient: gradient * torch.inf)
-    expected = (
-        "update 1: the gradient of encoder.layers.0.attention.output.weight is not finite in the batch of samples"
-    )
+    name = spoil_gradient(trainer, times=2)
+    expected = f"update 1: the gradient of {name} is not finite in the batch of samples"
     with pytest.raises(UserError, match=expected + " 0, 1, 2, 3, 4, 5, 6, 7 and 2 more. "):
         trainer.train_step(batches(trainer, list(range(10))))
+
+
+def test_gradients_that_are_finite_when_they_are_computed_again(trainer: Trainer) -> None:
+    """As with another worker's, or other dropout."""
+    good = weights(trainer)
+    spoil_gradient(trainer, times=1)
+    with pytest.raises(UserError, match="^update 1: the gradients of all workers .* batch of samples 4, 2, 7. The upd"):
+        trainer.train_step(batches(trainer, [4, 2], [7]))
+    torch.testing.assert_close(weights(trainer), good, rtol=0, atol=0)
+
+
+def test_under_loss_scaling_the_update_is_skipped(scaling_trainer: Trainer, caplog: pytest.LogCaptureFixture) -> None:
+    """fairseq tries the batch again with a lower scale, here with success."""
+    name = spoil_gradient(scaling_trainer, times=1)
+    good = weights(scaling_trainer)
+    with caplog.at_level(logging.INFO):
+        scaling_trainer.train_step(batches(scaling_trainer, [3, 2], [5]))
+    assert (
+        f"update 1: the gradient of {name} is not finite in the batch of samples 3, 2, 5; it is skipped, and the loss "
+        "scale lowered to 512"
+    ) in caplog.text
+    assert scaling_trainer.get_num_updates() == 1
+    changed = weights(scaling_trainer)
+    assert all(tensor.isfinite().all() for tensor in changed.values())
+    assert not torch.equal(changed[name], good[name])
+
+
+def test_a_loss_that_is_not_finite_under_loss_scaling(
+    scaling_trainer: Trainer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with torch.no_grad():
+        scaling_trainer.model.masked_lm_head.bias[7] = torch.nan
+    before = weights(scaling_trainer)
+    with caplog.at_level(logging.INFO):
+        scaling_trainer.train_step(batches(scaling_trainer, [3, 2]))
+    assert "update 1: mlm_loss is nan in the batch of samples 3, 2; it is skipped" in caplog.text
+    assert scaling_trainer.get_num_updates() == 0
+    torch.testing.assert_close(weights(scaling_trainer), before, rtol=0, atol=0, equal_nan=True)
 
 
 def test_finite_updates_are_made(trainer: Trainer) -> None:
@@ -60,6 +129,23 @@ def test_finite_updates_are_made(trainer: Trainer) -> None:
 def test_a_teacher_whose_outputs_are_not_finite(trainer: Trainer) -> None:
     with torch.no_grad():
         trainer.model.teacher.encoder.embeddings.layer_norm.bias[3] = torch.inf
-    with pytest.raises(UserError, match="^the teacher's outputs are not finite: its weights are damaged"):
+    with pytest.raises(UserError, match="^the teacher's hidden states are not finite: its weights are damaged"):
         trainer.train_step(batches(trainer, [0, 1]))
     assert trainer.get_num_updates() == 0
+
+
+def test_a_teacher_whose_head_is_not_finite(trainer: Trainer) -> None:
+    with torch.no_grad():
+        trainer.model.teacher.masked_lm_head.bias[3] = torch.nan
+    with pytest.raises(UserError, match="^the teacher's logits are not finite: its weights are damaged"):
+        trainer.train_step(batches(trainer, [0, 1]))
+    assert trainer.get_num_updates() == 0
+
+
+def test_the_teacher_is_checked_before_anything_else(trainer: Trainer) -> None:
+    """Once: what becomes of it later is a matter of the loss."""
+    trainer.train_step(batches(trainer, [0, 1]))
+    with torch.no_grad():
+        trainer.model.teacher.masked_lm_head.bias[3] = torch.nan
+    with pytest.raises(UserError, match="^update 2: soft_target_loss is nan in the batch of samples 5. "):
+        trainer.train_step(batches(trainer, [5]))

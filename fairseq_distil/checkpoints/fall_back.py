@@ -1,0 +1,71 @@
+"""Where a run goes on whose ``checkpoint_last.pt`` is damaged or gone: at the newest checkpoint that is whole."""
+
+import logging
+import pickle
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from fairseq_distil.checkpoints.atomic_saving import copy_atomically
+from fairseq_distil.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+DAMAGED = ".damaged"
+NUMBERED = re.compile(r"checkpoint(\d+|_\d+_\d+)\.pt")
+BEST = re.compile(r"checkpoint(_best|\.best_.*)\.pt")
+
+
+def is_whole(path: Path) -> bool:
+    """Whether every byte is as it was written, by the checksums that the file holds and torch does not look at."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
+        return False
+
+
+def fall_back_if_damaged(last: Path) -> None:
+    """Put the newest whole checkpoint of its folder in the place of a ``checkpoint_last.pt`` that is not whole.
+
+    A damaged one is kept under another name. One that is missing beside numbered ones is one that a run had no time to
+    write for the first time.
+
+    Raises:
+        UserError: it is damaged, and no other is whole
+    """
+    is_there = last.is_file()
+    if is_there and is_whole(last):
+        return
+    newest = _newest_whole(last.parent, (NUMBERED, BEST) if is_there else (NUMBERED,))
+    if newest is not None:
+        state = f"damaged, and kept as {last.name}{DAMAGED}" if is_there else "missing"
+        logger.warning("%s: %s; the run goes on from %s, the newest that is whole", last, state, newest.name)
+        if is_there:
+            copy_atomically(str(last), f"{last}{DAMAGED}", overwrite=True)
+        copy_atomically(str(newest), str(last), overwrite=True)
+    elif is_there:
+        raise UserError(
+            f"{last}: damaged, and no other checkpoint in this folder is whole; take it away to start from nothing"
+        )
+
+
+def _newest_whole(folder: Path, names: Iterable[re.Pattern[str]]) -> Path | None:
+    """By updates made, for the clock may have jumped."""
+    others = [path for path in folder.glob("checkpoint*.pt") if any(name.fullmatch(path.name) for name in names)]
+    for path in sorted(others, key=_updates, reverse=True):
+        if _updates(path) > 0 and is_whole(path):
+            return path
+    return None
+
+
+def _updates(path: Path) -> int:
+    """Updates made; 0 if the file does not tell."""
+    try:
+        return torch.load(path, map_location="cpu", mmap=True)["optimizer_history"][-1]["num_updates"]
+    except (OSError, RuntimeError, EOFError, LookupError, TypeError, pickle.UnpicklingError):
+        return 0

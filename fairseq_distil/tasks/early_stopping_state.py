@@ -1,0 +1,22 @@
+"""What ``--patience`` has seen, in a task's checkpoints."""
+
+import sys
+from typing import Any, Dict
+
+
+class EarlyStoppingState:
+    """Comes before a fairseq task among the bases of a class; fairseq itself counts anew after a start."""
+
+    def get_checkpoint_dict(self) -> Dict[str, Dict[str, Any]]:
+        """The best validation, and how many came since, for a checkpoint."""
+        return {type(self).__name__: dict(_seen())}
+
+    def set_checkpoint_dict(self, state: Dict[str, Any]) -> None:
+        """Take over what a checkpoint says of it."""
+        _seen().update(state)
+
+
+def _seen() -> Dict[str, Any]:
+    # fairseq-train keeps it in attributes of this function.
+    command = sys.modules.get("fairseq_cli.train")
+    return {} if command is None else vars(command.should_stop_early)

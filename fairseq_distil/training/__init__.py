@@ -1,0 +1,1 @@
+"""What a run needs beside fairseq's training loop, to be stopped and started again."""

@@ -1,0 +1,80 @@
+"""SIGTERM as a request: noted, shared by all workers, and answered where a run can be stopped."""
+
+import functools
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import torch
+import torch.distributed as dist
+
+EXIT_STOPPED = 128 + signal.SIGTERM
+"""How a shell reports a process that SIGTERM has ended, which schedulers tell from a failure."""
+
+
+class StopRequested(Exception):
+    """A scheduler wants the process to end, and nothing is half-done at this moment."""
+
+
+class _Request:
+    is_awaited = False
+    is_noted = False
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        self.is_noted = True
+
+
+_request = _Request()
+
+
+@contextmanager
+def stop_requests() -> Iterator[None]:
+    """Within, SIGTERM ends nothing: it waits for :func:`stop_if_requested`, and ends the process if none comes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python gives signals to the main thread alone
+        return
+    _request.is_awaited, _request.is_noted = True, False
+    previous_handler = signal.signal(signal.SIGTERM, _request.note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous_handler)
+        _request.is_awaited = False
+    if _request.is_noted:
+        signal.raise_signal(signal.SIGTERM)
+
+
+def stop_if_requested() -> None:
+    """Raise if SIGTERM came to any worker; each must call this as often as the others.
+
+    Raises:
+        StopRequested: in all workers
+    """
+    if not _request.is_awaited:
+        return
+    is_noted = _request.is_noted
+    if dist.is_initialized():
+        flag = torch.tensor(int(is_noted))
+        dist.all_reduce(flag, dist.ReduceOp.MAX, group=_group_on_cpus(dist.group.WORLD))
+        is_noted = bool(flag)
+    if is_noted:
+        raise StopRequested
+
+
+def is_stop_noted() -> bool:
+    """Whether SIGTERM came to this worker."""
+    return _request.is_noted
+
+
+def wait_for_all_workers() -> None:
+    """Return when every worker has come here: one that ended earlier would make a launcher kill the others."""
+    if dist.is_initialized():
+        dist.barrier(_group_on_cpus(dist.group.WORLD))
+
+
+@functools.cache
+def _group_on_cpus(world: dist.ProcessGroup) -> dist.ProcessGroup:
+    """All workers; asking them this way does not wait for what their GPUs have still to do."""
+    return dist.new_group(backend="gloo")

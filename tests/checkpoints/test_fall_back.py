@@ -1,0 +1,103 @@
+"""A damaged ``checkpoint_last.pt`` is replaced by the newest checkpoint that is whole, which is told."""
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from fairseq_distil.checkpoints.fall_back import fall_back_if_damaged, is_whole
+from fairseq_distil.errors import UserError
+
+
+def write(path: Path, updates: int) -> Path:
+    torch.save({"optimizer_history": [{"num_updates": updates}], "model": {"weight": torch.arange(997.0)}}, path)
+    return path
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def overwrite(path: Path) -> None:
+    path.write_bytes(b"not a checkpoint at all" * 50)
+
+
+every_damage = pytest.mark.parametrize("damage", [flip_a_bit, truncate, empty, overwrite])
+
+
+@every_damage
+def test_every_damage_is_found(damage: object, tmp_path: Path) -> None:
+    path = write(tmp_path / "checkpoint_last.pt", updates=3)
+    assert is_whole(path)
+    damage(path)
+    assert not is_whole(path)
+
+
+@every_damage
+def test_the_newest_whole_one_takes_its_place(damage: object, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    last = write(tmp_path / "checkpoint_last.pt", updates=30)
+    damage(last)
+    damaged = last.read_bytes()
+    flip_a_bit(write(tmp_path / "checkpoint_2_25.pt", updates=25))
+    newest = write(tmp_path / "checkpoint_1_20.pt", updates=20)
+    for name, updates in (("checkpoint1.pt", 15), ("checkpoint_best.pt", 10), ("checkpoint_1_9.pt", 9)):
+        write(tmp_path / name, updates)
+    write(tmp_path / "crash.pt", updates=29)
+    os.utime(newest, (1, 1))  # written in 1970, by the clock of that moment
+    with caplog.at_level(logging.WARNING):
+        fall_back_if_damaged(last)
+    assert last.read_bytes() == newest.read_bytes()
+    assert (tmp_path / "checkpoint_last.pt.damaged").read_bytes() == damaged
+    (record,) = caplog.records
+    assert record.message == (
+        f"{last}: damaged, and kept as checkpoint_last.pt.damaged; the run goes on from checkpoint_1_20.pt, the newest "
+        "that is whole"
+    )
+
+
+def test_a_whole_one_stays(tmp_path: Path) -> None:
+    """Also where a newer one is there, for someone may have put an older one in its place."""
+    last = write(tmp_path / "checkpoint_last.pt", updates=3)
+    write(tmp_path / "checkpoint_1_5.pt", updates=5)
+    fall_back_if_damaged(last)
+    assert torch.load(last)["optimizer_history"][-1]["num_updates"] == 3
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_killed_before_it_was_written_for_the_first_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path / "checkpoint_1_5.pt", updates=5)
+    write(tmp_path / "checkpoint_best.pt", updates=7)  # not this run's: its first is numbered as well
+    last = tmp_path / "checkpoint_last.pt"
+    with caplog.at_level(logging.WARNING):
+        fall_back_if_damaged(last)
+    assert torch.load(last)["optimizer_history"][-1]["num_updates"] == 5
+    assert "missing; the run goes on from checkpoint_1_5.pt" in caplog.text
+
+
+@pytest.mark.parametrize("names", [[], ["checkpoint_best.pt", "checkpoint_teacher.pt"]])
+def test_a_new_run_begins_from_nothing(names: list[str], tmp_path: Path) -> None:
+    for name in names:
+        write(tmp_path / name, updates=5)
+    fall_back_if_damaged(tmp_path / "checkpoint_last.pt")
+    assert not (tmp_path / "checkpoint_last.pt").exists()
+
+
+def test_damaged_and_no_other(tmp_path: Path) -> None:
+    last = write(tmp_path / "checkpoint_last.pt", updates=3)
+    truncate(last)
+    truncate(write(tmp_path / "checkpoint_best.pt", updates=2))
+    with pytest.raises(UserError, match="checkpoint_last.pt: damaged, and no other checkpoint in this folder is whole"):
+        fall_back_if_damaged(last)
+    assert last.exists()

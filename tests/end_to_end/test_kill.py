@@ -1,0 +1,72 @@
+"""Killed at any moment and started again by the same command, a run ends as one that was never disturbed."""
+
+import random
+import shutil
+import signal
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+
+from fairseq_distil.checkpoints.fall_back import is_whole
+
+from .commands import ForkedCommands, Run
+from .conftest import STUDENT, Options
+from .test_resume import assert_ended_alike
+
+Moment = tuple[str, int]
+
+CALLS = 300_000  # of functions, in about 8 updates and their validation and checkpoints
+BYTES = 800_000  # of checkpoints, in about as many
+
+
+def random_moments(seed: int) -> Iterator[Moment]:
+    """In turn after so many calls of functions and after so many bytes of checkpoints."""
+    generator = random.Random(seed)
+    while True:
+        yield "call", generator.randint(1, CALLS)
+        yield "byte", generator.randint(1, BYTES)
+
+
+def updates_of(checkpoint: Path) -> int:
+    """Updates made, of a checkpoint that must be whole; 0 if there is none."""
+    if not checkpoint.exists():
+        return 0
+    assert is_whole(checkpoint), checkpoint
+    return torch.load(checkpoint)["optimizer_history"][-1]["num_updates"]
+
+
+def kill_again_and_again(
+    commands: ForkedCommands, arguments: list[str], moments: Iterator[Moment], undisturbed: Run, save_dir: Path
+) -> int:
+    """Kill runs at these moments, until there are no more and a last one has come to its end; returns the kills."""
+    kills = updates = 0
+    while True:
+        kind, count = next(moments, ("call", 0))  # a moment that never comes
+        run = commands.train_signalled("SIGKILL", kind, count, *arguments, save_dir=save_dir)
+        if run.exit_status == 0:
+            assert_ended_alike(run, undisturbed, from_update=1)
+            if count == 0:
+                return kills
+            shutil.rmtree(save_dir)
+            updates = 0
+        else:
+            assert run.exit_status == -signal.SIGKILL, run.stderr
+            kills += 1
+            reached = updates_of(save_dir / "checkpoint_last.pt")
+            assert reached >= updates, "the newest checkpoint was lost"
+            updates = reached
+
+
+@pytest.mark.parametrize(
+    ("kills", "seed"), [(3, 1), pytest.param(60, 2, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+)
+def test_killed_at_random_moments(
+    kills: int, seed: int, commands: ForkedCommands, student: Run, distillation_options: Options, tmp_path: Path
+) -> None:
+    save_dir = tmp_path / "run"
+    arguments = distillation_options(save_dir, **STUDENT)
+    moments = islice(random_moments(seed), kills)
+    print(f"{kill_again_and_again(commands, arguments, moments, student, save_dir)} kills survived")
