@@ -7,13 +7,30 @@ from types import TracebackType
 
 from hydra.errors import CompactHydraException
 
+MOST_CHARACTERS = 1000
+
 
 class UserError(ValueError, CompactHydraException):
     """A wrong setting or file. The message names it, says what was found, what was expected, and what to do.
 
     Hydra prints a ``CompactHydraException`` as its message alone; :func:`show_user_errors_in_one_line`
     does the same for fairseq's argparse commands.
+
+    Messages quote files that may be hostile, so what is quoted can neither begin a line, nor command the terminal, nor
+    fill it.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_one_line(message))
+
+
+def _one_line(message: str) -> str:
+    if len(message) > MOST_CHARACTERS:
+        kept = MOST_CHARACTERS // 2
+        message = f"{message[:kept]} [...] {message[-kept:]}"
+    if message.isprintable():
+        return message
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
 
 
 @contextmanager
