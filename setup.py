@@ -31,5 +31,7 @@ setup(
         "tqdm>=4.66",
         "transformers>=5.17",
     ],
-    extras_require={"dev": ["pytest>=9.0", "pytest-timeout>=2.4", "pytest-xdist>=3.8", "ruff>=0.17"]},
+    extras_require={
+        "dev": ["hypothesis>=6.150", "pytest>=9.0", "pytest-timeout>=2.4", "pytest-xdist>=3.8", "ruff>=0.17"]
+    },
 )

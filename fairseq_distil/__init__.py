@@ -13,12 +13,14 @@ from .checkpoints.atomic_saving import make_checkpoints_atomic  # noqa: E402
 from .checkpoints.safe_globals import accept_fairseqs_checkpoints  # noqa: E402
 from .cpu_workers import let_pytorch_ddp_train_on_cpus  # noqa: E402
 from .errors import UserError, show_user_errors_in_one_line  # noqa: E402
+from .models.encoder_loading import make_checkpoint_loading_safe  # noqa: E402
 from .training.surviving_loop import make_training_survive  # noqa: E402
 
 accept_fairseqs_checkpoints()
 make_checkpoints_atomic()
 make_training_survive()
 let_pytorch_ddp_train_on_cpus()
+make_checkpoint_loading_safe()
 show_user_errors_in_one_line()
 
 __all__ = ["UserError", "criterions", "models", "optim", "tasks"]

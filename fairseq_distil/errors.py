@@ -10,6 +10,7 @@ from hydra.errors import CompactHydraException
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 """Full, read-only or not permitted: nothing of the program's, and the operating system names the file."""
+MOST_CHARACTERS = 1000
 
 
 class UserError(ValueError, CompactHydraException):
@@ -17,7 +18,22 @@ class UserError(ValueError, CompactHydraException):
 
     Hydra prints a ``CompactHydraException`` as its message alone; :func:`show_user_errors_in_one_line`
     does the same for fairseq's argparse commands.
+
+    Messages quote files that may be hostile, so what is quoted can neither begin a line, nor command the terminal, nor
+    fill it.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_one_line(message))
+
+
+def _one_line(message: str) -> str:
+    if len(message) > MOST_CHARACTERS:
+        kept = MOST_CHARACTERS // 2
+        message = f"{message[:kept]} [...] {message[-kept:]}"
+    if message.isprintable():
+        return message
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
 
 
 @contextmanager

@@ -56,3 +56,16 @@ def test_importing_the_package_says_nothing() -> None:
     """fairseq's text-to-speech task would recommend a package."""
     process = subprocess.run([sys.executable, "-c", "import fairseq_distil"], capture_output=True, text=True)
     assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("naïve 日本: no such file", "naïve 日本: no such file"),
+        ("a\nerror: b\r\t\0", r"a\nerror: b\r\t\x00"),
+        ("\x1b[2J\u202e\ud800", r"\x1b[2J\u202e\ud800"),
+        ("a" * 2000 + "b", "a" * 500 + " [...] " + "a" * 499 + "b"),
+    ],
+)
+def test_what_is_quoted_from_a_file_stays_in_its_line(message: str, shown: str) -> None:
+    assert str(UserError(message)) == shown

@@ -116,3 +116,21 @@ def test_data_of_another_dictionary(write_data: Callable, teacher_path: str, tmp
     path = Path(teacher_path)
     with pytest.raises(UserError, match="the checkpoint has another dictionary than the data's dict.txt"):
         DistilEncoderModel.from_pretrained(str(path.parent), path.name, data)
+
+
+@pytest.mark.parametrize("name", ["archive.tar.gz", "absent", "https://localhost/model.tar.gz"])
+def test_what_is_no_directory_is_neither_fetched_nor_unpacked(tmp_path: Path, name: str) -> None:
+    (tmp_path / "archive.tar.gz").write_bytes(b"")
+    path = name if "//" in name else str(tmp_path / name)
+    with pytest.raises(UserError, match=f"{name}: no such directory; give that of the checkpoint"):
+        DistilEncoderModel.from_pretrained(path)
+
+
+def test_files_that_a_checkpoint_names_are_not_read(
+    teacher_path: str, data_with_tokenizer: Path, tmp_path: Path
+) -> None:
+    state = torch.load(teacher_path)
+    state["cfg"]["model"]["pretrained"] = str(tmp_path / "secret")
+    torch.save(state, tmp_path / "naming.pt")
+    encoder = DistilEncoderModel.from_pretrained(str(tmp_path), "naming.pt", str(data_with_tokenizer))
+    assert encoder.model.config.layers == 3

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from fairseq import checkpoint_utils
 from fairseq.data import Dictionary
 from torch import Tensor, nn
 
-from fairseq_distil.checkpoints.load_errors import explain_load_error
+from fairseq_distil.checkpoints.safe_loading import load_safely
 from fairseq_distil.errors import UserError, naming
 from fairseq_distil.models import DistilEncoderModel
 from fairseq_distil.models.encoder_loading import read_encoder
@@ -91,13 +90,9 @@ def load_runners(name: str, path: Path, dtypes: list[str], outputs: str, device:
 
 def load_encoder(path: Path) -> DistilEncoderModel:
     """The encoder that a checkpoint of this plugin holds, with the dictionary that the checkpoint tells of."""
-    try:
-        state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
-        symbols = state["task_state"]["dictionary_symbols"]
-    except KeyError as error:
-        raise UserError(f"{path}: not a checkpoint of the task distil_masked_lm: it has no {error}") from error
-    except Exception as error:  # torch and fairseq raise almost anything on a file of another kind
-        raise UserError(f"{path}: {explain_load_error(error)}") from error
+    symbols = (load_safely(path).get("task_state") or {}).get("dictionary_symbols")
+    if symbols is None:
+        raise UserError(f"{path}: not a checkpoint of the task distil_masked_lm: it has no dictionary_symbols")
     dictionary = Dictionary()
     for symbol in symbols[dictionary.nspecial :]:
         dictionary.add_symbol(symbol)

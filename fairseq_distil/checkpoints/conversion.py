@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fairseq_distil.checkpoints.key_map import KeyMap
 from fairseq_distil.checkpoints.key_maps import HEAD_BIAS, POSITION_EMBEDDINGS, WORD_EMBEDDINGS
+from fairseq_distil.checkpoints.tensor_check import require_floating
 from fairseq_distil.errors import UserError
 
 NAMES_IN_AN_ERROR = 3
@@ -26,17 +27,22 @@ def to_our_weights(
         first_position: row of the position embeddings at which the first token's stands; RoBERTa's is 2
 
     Raises:
-        UserError: a parameter is missing, has no place in the encoder, or has another shape than it should
+        UserError: a parameter is missing, has no place in the encoder, or has another shape or type than it should
     """
     theirs = _with_todays_names(source, key_map)
+    for name, tensor in theirs.items():
+        require_floating(name, tensor)
     _resolve_tied(theirs, key_map)
     token_types = theirs.pop(key_map.token_types, None) if key_map.token_types else None
+    if layers > len(theirs):
+        raise UserError(f"it has {len(theirs):,} parameters, too few for {layers:,} layers")
     names = key_map.names(layers, key_map.heads_among(theirs))
     _require_same_names({name for parts in names.values() for name in parts}, theirs.keys())
     weights = {ours: _concatenated(theirs, parts) for ours, parts in names.items()}
-    positions = weights[POSITION_EMBEDDINGS][first_position:]
+    positions = weights[POSITION_EMBEDDINGS]
+    positions = positions[min(first_position, len(positions)) :]
     if token_types is not None:
-        if token_types.ndim != 2 or token_types.shape[1:] != positions.shape[1:]:
+        if token_types.ndim != 2 or not len(token_types) or token_types.shape[1:] != positions.shape[1:]:
             raise UserError(
                 f"{key_map.token_types} is {tuple(token_types.shape)}, but must be as wide as the positions"
             )
@@ -110,7 +116,9 @@ def _unfused(theirs: dict[str, Tensor], key_map: KeyMap) -> dict[str, Tensor]:
         parts = {name: tensor}
         for pattern, targets in key_map.fused.items():
             if match := re.fullmatch(pattern, name):
-                chunks = tensor.chunk(len(targets))
+                if tensor.ndim == 0 or len(tensor) % len(targets):
+                    raise UserError(f"{name} is {tuple(tensor.shape)}, which is not {len(targets)} parts of equal size")
+                chunks = tensor.tensor_split(len(targets))
                 parts = {match.expand(target): chunk for target, chunk in zip(targets, chunks, strict=True)}
         separate |= parts
     return separate

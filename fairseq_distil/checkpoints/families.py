@@ -62,12 +62,13 @@ class Family:
             raise UserError(f"it lacks {', '.join(missing)}")
         for option, name in self.size_names.items():
             if option == "layer_norm_eps":
-                _require(isinstance(known[name], float | int), name, known[name], "a number")
+                is_small = type(known[name]) in (float, int) and 0 <= known[name] < 1
+                require(is_small, name, known[name], "a number from 0 to 1")
             elif option != "activation_fn":
-                _require(type(known[name]) is int and known[name] > 0, name, known[name], "a positive whole number")
+                require(type(known[name]) is int and known[name] > 0, name, known[name], "a positive whole number")
         if self.positions_follow_padding:
             row = known["pad_token_id"]
-            _require(type(row) is int and row >= 0, "pad_token_id", row, "a whole number")
+            require(type(row) is int and row >= 0, "pad_token_id", row, "a whole number")
         sizes = {option: known[name] for option, name in self.size_names.items()} | dict(self.fixed or {})
         sizes["activation_fn"] = our_activation(sizes["activation_fn"])
         sizes["max_positions"] -= self.first_position(known)
@@ -94,7 +95,8 @@ class Family:
         return theirs
 
 
-def _require(holds: bool, name: str, found: Any, expected: str) -> None:
+def require(holds: bool, name: str, found: Any, expected: str) -> None:
+    """Raise a UserError that says what was found under a setting's name and what was expected, unless it holds."""
     if not holds:
         raise UserError(f"{name} is {found!r}, expected {expected}")
 

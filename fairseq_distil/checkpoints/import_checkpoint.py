@@ -1,17 +1,15 @@
 """Any checkpoint that can be a teacher, as one of this plugin."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fairseq import checkpoint_utils
 from fairseq.data import Dictionary
 
 from fairseq_distil.checkpoints.import_fairseq_roberta import import_fairseq_roberta, is_fairseq_roberta
 from fairseq_distil.checkpoints.import_transformers import import_transformers
-from fairseq_distil.checkpoints.load_errors import explain_load_error
-from fairseq_distil.data.dictionary_check import MASK_SYMBOL
+from fairseq_distil.checkpoints.safe_loading import load_safely
+from fairseq_distil.data.dictionary_check import MASK_SYMBOL, load_dictionary
 from fairseq_distil.data.tokenizers import SETTINGS_FILE, load_tokenizer
 from fairseq_distil.errors import UserError
 
@@ -33,12 +31,8 @@ def import_checkpoint(source: Path, dictionary_file: Path | None = None, data: P
         return import_transformers(source, symbols, piece_names(data))
     if not source.is_file():
         raise UserError(f"{source}: no such file or directory")
-    try:
-        state = checkpoint_utils.load_checkpoint_to_cpu(str(source))
-        is_roberta = is_fairseq_roberta(state)
-    except Exception as error:  # torch and fairseq raise almost anything on a file of another kind
-        raise UserError(f"{source}: {explain_load_error(error)}") from error
-    if not is_roberta:
+    state = load_safely(source)
+    if not is_fairseq_roberta(state):
         raise UserError(f"{source}: not a fairseq RoBERTa; a checkpoint of this plugin needs no import")
     return import_fairseq_roberta(str(source), state, symbols)
 
@@ -56,11 +50,6 @@ def read_dictionary(path: Path) -> Dictionary:
     Raises:
         UserError: it is missing or not a fairseq dictionary
     """
-    if not os.path.isfile(path):
-        raise UserError(f"{path}: no such file; give a fairseq dict.txt")
-    try:
-        dictionary = Dictionary.load(str(path))
-    except Exception as error:  # fairseq raises a bare Exception for a wrong encoding
-        raise UserError(f"{path}: not a fairseq dictionary of 'symbol count' lines") from error
+    dictionary = load_dictionary(str(path))
     dictionary.add_symbol(MASK_SYMBOL)
     return dictionary

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fairseq_distil.checkpoints.conversion import to_our_weights
-from fairseq_distil.checkpoints.families import our_activation
+from fairseq_distil.checkpoints.families import our_activation, require
 from fairseq_distil.checkpoints.key_maps import FAIRSEQ_ROBERTA, WORD_EMBEDDINGS
 from fairseq_distil.checkpoints.plugin_checkpoint import plugin_checkpoint
 from fairseq_distil.checkpoints.source_vocabulary import rows_of_symbols
@@ -64,9 +64,11 @@ def _sizes(option: Callable[[str], Any]) -> dict[str, Any]:
     if missing:
         raise UserError(f"its configuration lacks {', '.join(missing)}")
     max_positions = option("max_positions") or option("tokens_per_sample") or 512
+    sizes = {**{name: option(name) for name in SIZES}, "max_positions": max_positions}
+    for name, size in sizes.items():
+        require(type(size) is int and size > 0, name, size, "a positive whole number")
     return {
-        **{name: option(name) for name in SIZES},
-        "max_positions": max_positions,
+        **sizes,
         "activation_fn": our_activation(option("activation_fn") or "gelu"),
         "layer_norm_eps": LAYER_NORM_EPSILON,
     }

@@ -9,19 +9,13 @@ import torch
 from fairseq.dataclass.configs import FairseqConfig
 from fairseq.dataclass.initialize import add_defaults
 from omegaconf import OmegaConf
-from torch import Tensor, nn
+from torch import Tensor
 
-from fairseq_distil.checkpoints.key_maps import CLASSIFICATION_HEAD, HEAD_BIAS
+from fairseq_distil.checkpoints.key_maps import HEAD_BIAS
+from fairseq_distil.checkpoints.weight_shapes import require_shapes
 from fairseq_distil.errors import UserError
-from fairseq_distil.modules import (
-    ClassificationHead,
-    EncoderConfig,
-    MaskedLMHead,
-    QuestionAnsweringHead,
-    TransformerEncoder,
-)
+from fairseq_distil.modules import EncoderConfig
 
-CLASSIFIER = f"classification_heads.{CLASSIFICATION_HEAD}"
 DEFAULT_TOKENS_PER_SAMPLE = 512
 
 
@@ -90,21 +84,8 @@ def _require_shapes(weights: Mapping[str, Tensor], sizes: Mapping[str, Any], voc
             feed_forward_width=sizes["encoder_ffn_embed_dim"],
             attention_heads=sizes["encoder_attention_heads"],
             max_positions=sizes["max_positions"],
+            layer_norm_epsilon=sizes["layer_norm_eps"],
         )
     except ValueError as error:
         raise UserError(str(error)) from error
-    with torch.device("meta"):
-        modules: dict[str, nn.Module] = {"encoder": TransformerEncoder(config)}
-        if HEAD_BIAS in weights:
-            modules["masked_lm_head"] = MaskedLMHead(config)
-        if f"{CLASSIFIER}.output.weight" in weights:
-            inner_width, classes = (len(weights[f"{CLASSIFIER}.{part}.weight"]) for part in ("dense", "output"))
-            head = ClassificationHead(config.width, inner_width, classes)
-            modules["classification_heads"] = nn.ModuleDict({CLASSIFICATION_HEAD: head})
-        if "question_answering_head.output.weight" in weights:
-            modules["question_answering_head"] = QuestionAnsweringHead(config.width)
-    for name, expected in nn.ModuleDict(modules).state_dict().items():
-        if weights[name].shape != expected.shape:
-            raise UserError(
-                f"{name} is {tuple(weights[name].shape)}, but its configuration asks for {tuple(expected.shape)}"
-            )
+    require_shapes(weights, config)

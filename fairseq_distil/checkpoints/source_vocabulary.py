@@ -29,7 +29,9 @@ def read_vocabulary(directory: Path) -> dict[str, int]:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # from several libraries
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # from several libraries, one of which panics
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{directory}: transformers cannot load a tokeniser from it: {reason}") from error
     row_of_piece = tokenizer.get_vocab()

@@ -1,6 +1,6 @@
 """Reading a directory that transformers' ``save_pretrained`` wrote: configuration and weights, safely."""
 
-import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fairseq_distil.checkpoints.load_errors import explain_load_error
-from fairseq_distil.errors import UserError
+from fairseq_distil.checkpoints.tensor_check import require_held
+from fairseq_distil.checkpoints.zip_check import require_plain_zip
+from fairseq_distil.errors import UserError, naming
+from fairseq_distil.json_file import read_json_object
 
 CONFIG_FILE = "config.json"
 SAFETENSORS_FILE = "model.safetensors"
@@ -23,7 +26,7 @@ def read_config(directory: Path) -> dict[str, Any]:
     Raises:
         UserError: it is missing, or not a JSON object
     """
-    return _read_object(directory / CONFIG_FILE, "give a directory that save_pretrained of transformers wrote")
+    return read_json_object(directory / CONFIG_FILE, "give a directory that save_pretrained of transformers wrote")
 
 
 def read_weights(directory: Path) -> dict[str, Tensor]:
@@ -41,12 +44,15 @@ def read_weights(directory: Path) -> dict[str, Tensor]:
 
 
 def _read_shards(index: Path) -> dict[str, Tensor]:
-    file_of_name = _read_object(index, "give it again").get("weight_map")
+    file_of_name = read_json_object(index, "give it again").get("weight_map")
     if not isinstance(file_of_name, dict) or not all(isinstance(name, str) for name in file_of_name.values()):
         raise UserError(f"{index}: has no weight_map from parameters to files")
-    paths = [index.parent / Path(name).name for name in sorted(set(file_of_name.values()))]
-    for path in paths:
-        if not path.is_file():
+    paths = []
+    for name in sorted(set(file_of_name.values())):
+        if name != os.path.basename(name):
+            raise UserError(f"{index}: names {name!r}, but shards must lie beside it")
+        paths.append(path := index.parent / name)
+        if not os.path.isfile(path):  # which takes names that no file can have
             raise UserError(f"{path}: no such file, though {index.name} names it; give all shards")
     tensors: dict[str, Tensor] = {}
     for path in paths:
@@ -60,27 +66,16 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
-        except SafetensorError as error:
+        except (SafetensorError, LookupError, RuntimeError, TypeError) as error:  # the last of sizes beyond torch's
             raise UserError(f"{path}: not a safetensors file, or damaged: {_first_line(error)}") from error
+    require_plain_zip(path)
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises almost anything on a file of another kind
         raise UserError(f"{path}: {explain_load_error(error)}") from error
-    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
-        raise UserError(f"{path}: not a state dict of tensors")
+    with naming(path):
+        require_held(tensors)
     return dict(tensors)
-
-
-def _read_object(path: Path, advice: str) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; {advice}") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error}); {advice}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: not a JSON object; {advice}")
-    return content
 
 
 def _first_line(error: Exception) -> str:

@@ -1,16 +1,28 @@
 """Whether binarised data is whole, before anything is computed from it."""
 
+import itertools
 import os
 import struct
+from collections.abc import Iterator
 
 import numpy as np
 from fairseq.data.indexed_dataset import MMapIndexedDataset, _code_to_dtype, data_file_path, index_file_path
 
+from fairseq_distil.data.indexed_writer import ITEMS_AT_A_TIME, POINTER_DTYPE, SIZE_DTYPE
 from fairseq_distil.errors import UserError
 
 HEADER = struct.Struct("<9sQBQ")  # magic, version, code of the ids' type, items
-BYTES_OF_ITEM = 4 + 8  # its length and its place in the data
+BYTES_OF_ITEM = SIZE_DTYPE.itemsize + POINTER_DTYPE.itemsize  # its length and its place in the data
 IDS_AT_A_TIME = 2**24
+
+
+def combined_splits(path: str) -> Iterator[str]:
+    """``path``, and what fairseq appends to it: ``path1``, ``path2``, ... as far as there are any."""
+    yield path
+    for number in itertools.count(1):
+        if not os.path.exists(index_file_path(f"{path}{number}")):
+            return
+        yield f"{path}{number}"
 
 
 def require_whole_split(path: str, vocabulary_size: int) -> np.ndarray:
@@ -43,15 +55,36 @@ def require_whole_split(path: str, vocabulary_size: int) -> np.ndarray:
 
 
 def _read_index(path: str) -> tuple[np.dtype, np.ndarray]:
-    """Type of the ids, and length of each item. fairseq's own reader leaves an error at exit behind when it fails."""
+    """Type of the ids, and length of each item, which follow one another.
+
+    fairseq's own reader believes whatever the index says, and leaves an error at exit behind when it fails.
+    """
     with open(path, "rb") as file:
         header = file.read(HEADER.size)
     if len(header) == HEADER.size:
         magic, version, dtype_code, count = HEADER.unpack(header)
-        is_index = magic == MMapIndexedDataset.Index._HDR_MAGIC and version == 1 and dtype_code in _code_to_dtype
+        dtype = np.dtype(_code_to_dtype.get(dtype_code, float))
+        is_index = magic == MMapIndexedDataset.Index._HDR_MAGIC and version == 1 and np.issubdtype(dtype, np.integer)
         if is_index and os.path.getsize(path) == HEADER.size + count * BYTES_OF_ITEM:
-            return np.dtype(_code_to_dtype[dtype_code]), np.fromfile(path, np.int32, count, offset=HEADER.size)
+            sizes = np.fromfile(path, SIZE_DTYPE, count, offset=HEADER.size)
+            _require_in_order(path, dtype, sizes)
+            return dtype, sizes
     raise UserError(f"data {path}: damaged or truncated; prepare the data again")
+
+
+def _require_in_order(path: str, dtype: np.dtype, sizes: np.ndarray) -> None:
+    end = 0
+    with open(path, "rb") as file:
+        file.seek(HEADER.size + sizes.nbytes)
+        for first in range(0, len(sizes), ITEMS_AT_A_TIME):
+            part = sizes[first : first + ITEMS_AT_A_TIME]
+            pointers = np.fromfile(file, POINTER_DTYPE, len(part))
+            ends = end + np.cumsum(part, dtype=np.int64) * dtype.itemsize
+            if part.min() < 1 or pointers[0] != end or not np.array_equal(pointers[1:], ends[:-1]):
+                raise UserError(
+                    f"data {path}: an item is empty, or not where the one before it ends; prepare the data again"
+                )
+            end = int(ends[-1])
 
 
 def _require_ids_in_vocabulary(path: str, dtype: np.dtype, vocabulary_size: int) -> None:

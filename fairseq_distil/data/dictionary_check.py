@@ -9,6 +9,25 @@ from fairseq.data import Dictionary
 from fairseq_distil.errors import UserError
 
 MASK_SYMBOL = "<mask>"
+HIGHEST_COUNT = 2**63 - 1
+
+
+def load_dictionary(path: str) -> Dictionary:
+    """A ``dict.txt`` as it is.
+
+    Raises:
+        UserError: it is missing or not a fairseq dictionary
+    """
+    if not os.path.isfile(path):
+        raise UserError(f"{path}: no such file; give a fairseq dict.txt")
+    try:
+        dictionary = Dictionary.load(path)
+    except Exception as error:  # fairseq raises a bare Exception for a wrong encoding
+        raise UserError(f"{path}: not a fairseq dictionary of 'symbol count' lines: {error}") from error
+    for symbol, count in zip(dictionary.symbols, dictionary.count, strict=True):
+        if not 0 <= count <= HIGHEST_COUNT:
+            raise UserError(f"{path}: not a fairseq dictionary: the count of {symbol!r} is {count}")
+    return dictionary
 
 
 def symbols_beside(checkpoint_path: str) -> list[str] | None:
@@ -20,10 +39,7 @@ def symbols_beside(checkpoint_path: str) -> list[str] | None:
     path = os.path.join(os.path.dirname(os.path.abspath(checkpoint_path)), "dict.txt")
     if not os.path.isfile(path):
         return None
-    try:
-        dictionary = Dictionary.load(path)
-    except Exception as error:  # fairseq raises a bare Exception for a wrong encoding
-        raise UserError(f"{path}: not a fairseq dictionary of 'symbol count' lines; put back the right one") from error
+    dictionary = load_dictionary(path)
     dictionary.add_symbol(MASK_SYMBOL)
     return dictionary.symbols
 
@@ -65,6 +81,6 @@ def _load_dictionary(directory: str) -> Dictionary:
     if not os.path.isfile(path):
         raise UserError(f"data {path}: no such file; prepare the data first, see scripts/prepare_data.py")
     try:
-        return Dictionary.load(path)
-    except Exception as error:  # fairseq raises a bare Exception for a wrong encoding
-        raise UserError(f"data {path}: not a fairseq dictionary: {str(error).splitlines()[0]}") from error
+        return load_dictionary(path)
+    except UserError as error:
+        raise UserError(f"data {error}") from error

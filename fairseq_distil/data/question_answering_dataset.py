@@ -10,8 +10,7 @@ from torch import Tensor
 
 from fairseq_distil.data.binarized_check import require_whole_split
 from fairseq_distil.data.length_ordered_dataset import LengthOrderedDataset
-from fairseq_distil.data.squad.split import PREPARE, PreparedSplit
-from fairseq_distil.errors import UserError
+from fairseq_distil.data.squad.split import PreparedSplit
 from fairseq_distil.losses import UNKNOWN_POSITION
 
 
@@ -98,9 +97,5 @@ def load_windows(
     """
     require_whole_split(prefix, vocabulary_size)
     tokens, split = MMapIndexedDataset(prefix), PreparedSplit(prefix)
-    if len(tokens) != len(split.windows):
-        raise UserError(
-            f"data {prefix}.windows.npy: describes {len(split.windows):,} windows, but {prefix}.idx {len(tokens):,}; "
-            f"the files are not of one run: {PREPARE}"
-        )
+    split.require_fit(np.asarray(tokens.sizes))
     return QuestionAnsweringDataset(tokens, split, name, padding_index, seed)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fairseq.data import Dictionary
 
+from fairseq_distil.data.dictionary_check import load_dictionary
 from fairseq_distil.data.tokenizers.base import SPECIAL_SYMBOLS, Tokenizer
 from fairseq_distil.errors import UserError
 
@@ -32,12 +33,7 @@ def build_dictionary(tokenizer: Tokenizer, order_file: Path | None = None) -> Di
 
 
 def _read_order(path: Path, tokenizer: Tokenizer) -> list[str]:
-    if not path.is_file():
-        raise UserError(f"{path}: not found; give a fairseq dict.txt")
-    try:
-        dictionary = Dictionary.load(str(path))
-    except Exception as error:  # fairseq raises a bare Exception for a wrong encoding
-        raise UserError(f"{path}: not a fairseq dictionary of 'symbol count' lines ({error})") from None
+    dictionary = load_dictionary(str(path))
     symbols = dictionary.symbols[dictionary.nspecial :]
     known = set(tokenizer.symbols)
     for symbol in symbols:

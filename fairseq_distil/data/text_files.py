@@ -11,6 +11,8 @@ from fairseq_distil.errors import UserError
 
 BYTE_ORDER_MARK = "\ufeff"
 LINES_BETWEEN_REPORTS = 1000
+LONGEST_LINE = 2**26
+"""Bytes. What is compressed can hold a line that is a thousand times longer than the file."""
 
 Report = Callable[[int], None]
 """Called with the bytes of a file that were read since the last call, compressed as they are."""
@@ -29,13 +31,16 @@ def read_whole_lines(path: Path, report: Report | None = None) -> Iterator[str]:
         report: for a progress bar
 
     Raises:
-        UserError: the file is missing, not a regular file, corrupt, or holds a line that is not UTF-8 text
+        UserError: the file is missing, not a regular file, corrupt, or holds a line that is not UTF-8 text or
+            beyond all reason
     """
     require_text_file(path)
     try:
         with path.open("rb") as raw, _decompressed(raw, path.suffix) as file:
             reported = 0
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), start=1):
+                if len(line) > LONGEST_LINE:
+                    raise UserError(f"{path}, line {number}: longer than {LONGEST_LINE:,} bytes; break it up")
                 yield _decode(line, path, number)
                 if report and number % LINES_BETWEEN_REPORTS == 0:
                     position = raw.tell()

@@ -24,7 +24,8 @@ def load_token_blocks(
         A dataset of token ids ``(length,)``.
     """
     length = cfg.tokens_per_sample - 1
-    lines = data_utils.load_indexed_dataset(path, dictionary, combine=combine)
+    # Left to find out the kind of the data, fairseq would rather read a text of this name, ids and all.
+    lines = data_utils.load_indexed_dataset(path, dictionary, "mmap", combine)
     blocks = maybe_shorten_dataset(lines, split, cfg.shorten_data_split_list, cfg.shorten_method, length, cfg.seed)
     break_mode = str(cfg.sample_break_mode)
     if break_mode != "eos":

@@ -1,5 +1,6 @@
 """The encoder, registered as ``distil_encoder``."""
 
+import os
 from typing import Any, Dict, List, Optional, Tuple
 
 import torch
@@ -8,6 +9,7 @@ from fairseq.models import BaseFairseqModel, register_model
 from fairseq.tasks import FairseqTask
 from torch import Tensor, nn
 
+from fairseq_distil.checkpoints.weight_shapes import require_head_name
 from fairseq_distil.errors import UserError, naming
 from fairseq_distil.hub_interface import DistilEncoderHubInterface
 from fairseq_distil.losses import VocabularyProjection
@@ -120,16 +122,26 @@ class DistilEncoderModel(BaseFairseqModel):
             data_name_or_path: directory of ``dict.txt`` and the tokeniser's files; relative to the first if it begins
                 with a dot
             kwargs: settings to change, by the names of their fields
+
+        Raises:
+            UserError: the directory is missing, or the checkpoint damaged, unsafe or that of another model
         """
+        if not os.path.isdir(model_name_or_path):  # fairseq would fetch it, or unpack it
+            raise UserError(f"{model_name_or_path}: no such directory; give that of the checkpoint")
         loaded = hub_utils.from_pretrained(
-            model_name_or_path, checkpoint_file, data_name_or_path, **{"teacher": None, **kwargs}
+            model_name_or_path, checkpoint_file, data_name_or_path, **{"teacher": None, "pretrained": None, **kwargs}
         )
         return DistilEncoderHubInterface(loaded["task"], loaded["models"][0])
 
     def register_classification_head(
         self, name: str, num_classes: int, inner_dim: Optional[int] = None, **_: Any
     ) -> None:
-        """Add a head for sentences, or replace the one of that name; fairseq's fine-tuning task calls this."""
+        """Add a head for sentences, or replace the one of that name; fairseq's fine-tuning task calls this.
+
+        Raises:
+            UserError: a head cannot be called this
+        """
+        require_head_name(name)
         head = ClassificationHead(self.config.width, inner_dim or self.config.width, num_classes)
         self.classification_heads[name] = self._initialized(head)
 

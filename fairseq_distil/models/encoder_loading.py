@@ -1,25 +1,31 @@
 """An encoder from a checkpoint of this plugin, or from what can be converted to one."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from fairseq import checkpoint_utils
 from fairseq.data import Dictionary
+from fairseq.file_io import PathManager
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
 
 from fairseq_distil.checkpoints.import_checkpoint import piece_names
 from fairseq_distil.checkpoints.import_fairseq_roberta import import_fairseq_roberta, is_fairseq_roberta
 from fairseq_distil.checkpoints.import_transformers import import_transformers
-from fairseq_distil.checkpoints.load_errors import explain_load_error
+from fairseq_distil.checkpoints.key_maps import WORD_EMBEDDINGS
+from fairseq_distil.checkpoints.safe_loading import load_safely
 from fairseq_distil.checkpoints.transformers_directory import CONFIG_FILE
+from fairseq_distil.checkpoints.weight_shapes import require_shapes
 from fairseq_distil.data.dictionary_check import require_same_symbols, symbols_beside
 from fairseq_distil.errors import UserError, naming
 from fairseq_distil.modules import EncoderConfig
 
 from .distil_encoder_config import DistilEncoderConfig, encoder_config
 
+_load_remotely = checkpoint_utils.load_checkpoint_to_cpu
 ENCODER_NAMES = ("distil_encoder", "teacher_student", "distilbert")
 
 
@@ -54,6 +60,8 @@ def read_encoder(
         config = encoder_config(_model_config(state), dictionary)
     symbols = (state.get("task_state") or {}).get("dictionary_symbols") or symbols_beside(path)
     _require_dictionary(subject, state["model"], symbols, dictionary)
+    with naming(f"{subject}: its weights do not fit its own configuration"):
+        require_shapes(state["model"], config)
     return StoredEncoder(config, state["model"], state)
 
 
@@ -79,21 +87,61 @@ def read_checkpoint(path: str, role: str) -> Dict[str, Any]:
             f"of a directory of transformers with its {CONFIG_FILE}"
         )
     try:
-        state = checkpoint_utils.load_checkpoint_to_cpu(path)
-    except Exception as error:  # torch and fairseq raise almost anything on a file of another kind
-        raise UserError(f"{role} {path}: {explain_load_error(error)}") from error
-    if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
-        raise UserError(f"{role} {path}: not a fairseq checkpoint: it has no model")
+        return load_safely(path)
+    except UserError as error:  # it names the file at fault
+        raise UserError(f"{role} {error}") from error
+
+
+def make_checkpoint_loading_safe() -> None:
+    """Replace the function by which fairseq reads every checkpoint: for its commands, its hub, and resumed training."""
+    checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
+
+
+def load_checkpoint_to_cpu(
+    path: str, arg_overrides: Optional[Dict[str, Any]] = None, load_on_all_ranks: bool = False
+) -> Dict[str, Any]:
+    """What fairseq's function of this name gives, of files that are on this machine.
+
+    Raises:
+        UserError: the file is damaged or unsafe, or holds an encoder whose weights are not those of its settings
+    """
+    if PathManager.path_requires_pathmanager(path):
+        return _load_remotely(path, arg_overrides, load_on_all_ranks)
+    state = load_safely(path, arg_overrides)
+    if _model_name(state).startswith(ENCODER_NAMES):
+        with naming(f"{path}: its weights do not fit its own configuration"):
+            require_shapes(state["model"], _config_of_any_vocabulary(state))
     return state
 
 
+def _config_of_any_vocabulary(state: Dict[str, Any]) -> EncoderConfig:
+    words = state["model"].get(WORD_EMBEDDINGS)
+    rows = 0 if words is None or words.ndim == 0 else len(words)
+    config = encoder_config(_model_config(state), Dictionary())
+    try:
+        return replace(config, vocabulary_size=rows)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _model_name(state: Dict[str, Any]) -> str:
+    try:
+        cfg = (state.get("cfg") or {}).get("model")
+        return str(getattr(cfg, "_name", None) or "unknown")  # a Namespace, of models without a configuration class
+    except OmegaConfBaseException:
+        return "unknown"
+
+
 def _model_config(state: Dict[str, Any]) -> DistilEncoderConfig:
-    cfg = (state.get("cfg") or {}).get("model") or {}
-    name = getattr(cfg, "_name", None) or "unknown"  # a Namespace, of models without a configuration class
+    name = _model_name(state)
     if not name.startswith(ENCODER_NAMES):
         raise UserError(f"holds a model of kind {name}, expected a distil_encoder")
-    known = {key: cfg[key] for key in DistilEncoderConfig.__dataclass_fields__ if key in cfg}
-    return OmegaConf.merge(OmegaConf.structured(DistilEncoderConfig), known)
+    cfg = state["cfg"]["model"]
+    try:
+        known = {key: cfg[key] for key in DistilEncoderConfig.__dataclass_fields__ if key in cfg}
+        return OmegaConf.merge(OmegaConf.structured(DistilEncoderConfig), known)
+    except (OmegaConfBaseException, OverflowError) as error:
+        raise UserError(f"its configuration is not an encoder's: {str(error).splitlines()[0]}") from error
 
 
 def _require_dictionary(
@@ -101,8 +149,8 @@ def _require_dictionary(
 ) -> None:
     if symbols is not None:
         require_same_symbols(subject, symbols, "the data's dict.txt", dictionary.symbols)
-    word_embeddings = weights.get("encoder.embeddings.word_embeddings.weight")
-    if word_embeddings is not None and len(word_embeddings) != len(dictionary):
+    word_embeddings = weights.get(WORD_EMBEDDINGS)
+    if word_embeddings is not None and word_embeddings.ndim and len(word_embeddings) != len(dictionary):
         raise UserError(
             f"{subject}: its vocabulary has {len(word_embeddings):,} symbols, the data's dictionary "
             f"{len(dictionary):,} (specials included); prepare the data with its tokeniser"

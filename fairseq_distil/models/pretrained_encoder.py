@@ -8,6 +8,7 @@ from fairseq import utils
 from fairseq.tasks import FairseqTask
 from torch import Tensor
 
+from fairseq_distil.checkpoints.weight_shapes import classification_heads
 from fairseq_distil.errors import UserError
 
 from .distil_encoder_config import DistilEncoderConfig, encoder_sizes
@@ -77,14 +78,10 @@ def restore(model: "DistilEncoderModel", weights: Dict[str, Tensor]) -> None:
     Raises:
         UserError: the weights do not fit the model
     """
-    for name, tensor in weights.items():
-        kind, _, rest = name.partition(".")
-        if kind == "classification_heads" and rest.endswith(".dense.weight"):
-            head = rest.removesuffix(".dense.weight")
-            classes = len(weights.get(f"{kind}.{head}.output.weight", ()))
-            model.register_classification_head(head, max(classes, 1), len(tensor))
-        elif name == "question_answering_head.output.weight":
-            model.register_question_answering_head()
+    for head, (inner_width, classes) in classification_heads(weights).items():
+        model.register_classification_head(head, classes, inner_width)
+    if "question_answering_head.output.weight" in weights:
+        model.register_question_answering_head()
     _load(model, weights)
 
 

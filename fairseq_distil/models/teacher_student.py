@@ -10,7 +10,7 @@ from fairseq import utils
 from fairseq.dataclass import ChoiceEnum
 from fairseq.models import register_model
 from fairseq.tasks import FairseqTask
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from fairseq_distil.errors import UserError, naming
@@ -181,7 +181,12 @@ class TeacherStudentModel(DistilEncoderModel):
 
 
 def without_missing_teacher(cfg: Any) -> Any:
-    """The settings of a checkpoint's model; those of its student alone, where the teacher is not at hand."""
+    """The settings of a checkpoint's model; those of its student alone, where the teacher is not at hand.
+
+    What its encoder started from is not read again: the checkpoint holds all weights.
+    """
+    if isinstance(cfg, DictConfig) and cfg.get("pretrained"):
+        cfg = OmegaConf.merge(cfg, {"pretrained": None})
     if "teacher" not in cfg or os.path.exists(cfg.teacher or ""):
         return cfg
     if cfg.teacher:

@@ -1,5 +1,6 @@
 """The shape of an encoder."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -7,6 +8,7 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor
 
+LARGEST_SIZE = 2**24
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_tanh": partial(F.gelu, approximate="tanh"),
@@ -34,8 +36,8 @@ class EncoderConfig:
         initializer_range: standard deviation of the initial weights
 
     Raises:
-        ValueError: a size that is not positive, heads that do not divide the width, an unknown
-            activation, or a probability outside of [0, 1)
+        ValueError: a size that is not positive or beyond all reason, heads that do not divide the width, an unknown
+            activation, a probability outside of [0, 1), or a constant that is negative or not finite
     """
 
     vocabulary_size: int
@@ -55,6 +57,8 @@ class EncoderConfig:
         for name in ("vocabulary_size", "layers", "width", "feed_forward_width", "attention_heads", "max_positions"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, but must be at least 1")
+            if getattr(self, name) > LARGEST_SIZE:
+                raise ValueError(f"{name} is {getattr(self, name)}, but must be at most {LARGEST_SIZE}")
         if self.width % self.attention_heads:
             raise ValueError(f"{self.attention_heads} attention heads do not divide the width {self.width}")
         if self.activation not in ACTIVATIONS:
@@ -62,3 +66,6 @@ class EncoderConfig:
         for name in ("dropout", "attention_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, but must be a probability in [0, 1)")
+        for name in ("layer_norm_epsilon", "initializer_range"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}, but must be a number that is not negative")

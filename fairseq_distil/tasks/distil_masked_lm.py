@@ -13,7 +13,7 @@ from fairseq.tasks.masked_lm import MaskedLMTask
 from torch import Tensor
 
 from fairseq_distil.criterions import DistillationCriterion
-from fairseq_distil.data.binarized_check import require_whole_split
+from fairseq_distil.data.binarized_check import combined_splits, require_whole_split
 from fairseq_distil.data.dictionary_check import load_shared_dictionary
 from fairseq_distil.data.masked_lm_dataset import MaskedLMDataset
 from fairseq_distil.data.masking import MaskingScheme, smoothed_weights
@@ -76,7 +76,8 @@ class DistilMaskedLMTask(
         """
         paths = utils.split_paths(self.cfg.data)
         path = os.path.join(paths[(epoch - 1) % len(paths)], split)
-        require_whole_split(path, self.data_vocabulary_size)
+        for part in combined_splits(path) if combine else (path,):
+            require_whole_split(part, self.data_vocabulary_size)
         blocks = load_token_blocks(path, split, self.cfg, self.dictionary, combine)
         self.datasets[split] = MaskedLMDataset(blocks, self._masking_scheme(), self.cfg.seed)
 

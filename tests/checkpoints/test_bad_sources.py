@@ -157,7 +157,7 @@ def test_a_parameter_of_another_shape(
         ({"model_type": ["roberta"]}, "model_type is ['roberta']; expected one of"),
         ({"num_hidden_layers": 2.5}, "num_hidden_layers is 2.5, expected a positive whole number"),
         ({"hidden_size": True}, "hidden_size is True, expected a positive whole number"),
-        ({"layer_norm_eps": "small"}, "layer_norm_eps is 'small', expected a number"),
+        ({"layer_norm_eps": "small"}, "layer_norm_eps is 'small', expected a number from 0 to 1"),
     ],
 )
 def test_settings_of_another_type(make_source: Callable, refuse: Callable, changed: dict, reason: str) -> None:
@@ -215,3 +215,56 @@ def test_checkpoints_of_this_plugin_and_other_files(refuse: Callable, teacher_pa
     assert refuse(Path(teacher_path)).endswith("a checkpoint of this plugin needs no import")
     (tmp_path / "x.pt").write_bytes(b"nothing")
     assert refuse(tmp_path / "x.pt").startswith(f"{tmp_path / 'x.pt'}: not a checkpoint that can be loaded safely")
+
+
+@pytest.mark.parametrize("name", ["../model.safetensors", "/etc/passwd", "", "..", "a/b", "x\0y", "x" * 300])
+def test_shards_that_lie_elsewhere(make_source: Callable, refuse: Callable, name: str) -> None:
+    directory = make_source("bert", lambda model, directory: None).directory
+    index = directory / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": name}}))
+    message = refuse(directory)
+    assert "must lie beside it" in message or "no such file, though model.safetensors.index.json names it" in message
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"num_hidden_layers": 10**12}, "it has 57 parameters, too few for 1,000,000,000,000 layers"),
+        ({"hidden_size": 10**12}, "width is 1000000000000, but must be at most 16777216"),
+        ({"intermediate_size": 10**7}, "feed_forward_in.weight is (20, 12), but its configuration asks for (10000000"),
+        ({"max_position_embeddings": 10**30}, "max_positions is 1000000000000000000000000000000, but must be at most"),
+    ],
+)
+def test_sizes_beyond_all_reason(make_source: Callable, refuse: Callable, changed: dict, reason: str) -> None:
+    directory = make_source("bert").directory
+    change_config(directory, **changed)
+    assert reason in refuse(directory)
+
+
+@pytest.mark.parametrize("epsilon", [float("nan"), float("inf"), -1e-5, True, 2])
+def test_a_constant_that_is_no_small_number(make_source: Callable, refuse: Callable, epsilon: float) -> None:
+    directory = make_source("bert").directory
+    change_config(directory, layer_norm_eps=epsilon)
+    assert f"layer_norm_eps is {epsilon!r}, expected a number from 0 to 1" in refuse(directory)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.complex64, torch.float8_e4m3fn])
+def test_weights_of_another_type(make_source: Callable, refuse: Callable, dtype: torch.dtype) -> None:
+    name = "bert.encoder.layer.0.output.dense.bias"
+
+    def save(model, directory: Path) -> None:
+        torch.save(model.state_dict() | {name: torch.zeros(12).to(dtype)}, directory / "pytorch_model.bin")
+
+    directory = make_source("bert", save).directory
+    assert refuse(directory) == f"{directory}: {name} is of {dtype}, but must be of floating point, in 16 bits or more"
+
+
+def test_a_view_that_claims_more_than_the_file_holds(make_source: Callable, refuse: Callable) -> None:
+    def save(model, directory: Path) -> None:
+        huge = torch.zeros(1).expand(10**12)
+        torch.save(
+            model.state_dict() | {"bert.embeddings.word_embeddings.weight": huge}, directory / "pytorch_model.bin"
+        )
+
+    directory = make_source("bert", save).directory
+    assert refuse(directory).startswith(f"{directory / 'pytorch_model.bin'}: its tensors claim 4,000,")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from fairseq.data.indexed_dataset import MMapIndexedDatasetBuilder
 
-from fairseq_distil.data.binarized_check import require_whole_split
+from fairseq_distil.data.binarized_check import combined_splits, require_whole_split
 from fairseq_distil.errors import UserError
 
 LINES = [[5, 6, 2], [7, 2], [8, 9, 10, 2]]
@@ -91,3 +91,55 @@ def test_ids_are_read_a_part_at_a_time(tmp_path: Path, monkeypatch: pytest.Monke
     require_whole_split(prefix, vocabulary_size=11)
     with pytest.raises(UserError, match="holds id 10"):
         require_whole_split(prefix, vocabulary_size=10)
+
+
+SIZES, POINTERS = 26, 26 + 3 * 4
+MISPLACED = "train.idx: an item is empty, or not where the one before it ends; prepare the data again"
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (POINTERS + 8, np.int64(10**12)),
+        (POINTERS + 8, np.int64(-6)),
+        (POINTERS + 8, np.int64(0)),
+        (POINTERS, np.int64(2)),
+        (SIZES, np.array([10, -1, 0], np.int32)),
+        (SIZES, np.array([9, 0, 0], np.int32)),
+    ],
+)
+def test_items_that_are_elsewhere(tmp_path: Path, place: int, value: np.ndarray) -> None:
+    """The sum of the sizes is right: fairseq would read other items, or fail in the middle of training."""
+    prefix = write(tmp_path, LINES)
+    index = bytearray(Path(prefix + ".idx").read_bytes())
+    index[place : place + len(value.tobytes())] = value.tobytes()
+    Path(prefix + ".idx").write_bytes(index)
+    with pytest.raises(UserError, match=MISPLACED):
+        require_whole_split(prefix, vocabulary_size=11)
+
+
+def test_the_index_is_read_a_part_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fairseq_distil.data.binarized_check.ITEMS_AT_A_TIME", 2)
+    prefix = write(tmp_path, LINES)
+    require_whole_split(prefix, vocabulary_size=11)
+    index = bytearray(Path(prefix + ".idx").read_bytes())
+    index[-8] += 2
+    Path(prefix + ".idx").write_bytes(index)
+    with pytest.raises(UserError, match=MISPLACED):
+        require_whole_split(prefix, vocabulary_size=11)
+
+
+def test_ids_that_are_no_integers(tmp_path: Path) -> None:
+    prefix = write(tmp_path, [[5, 6, 7, 2]], np.int32)
+    index = bytearray(Path(prefix + ".idx").read_bytes())
+    index[17] = 6  # float32
+    Path(prefix + ".idx").write_bytes(index)
+    with pytest.raises(UserError, match="train.idx: damaged or truncated"):
+        require_whole_split(prefix, vocabulary_size=11)
+
+
+def test_splits_that_fairseq_combines(tmp_path: Path) -> None:
+    for name in ("train", "train1", "train2", "train4"):
+        (tmp_path / f"{name}.idx").touch()
+    expected = [str(tmp_path / name) for name in ("train", "train1", "train2")]
+    assert list(combined_splits(str(tmp_path / "train"))) == expected

@@ -60,5 +60,5 @@ def test_shards_share_the_dictionary_of_the_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"a\n", b"a b\n", b"\xff 1\n"])
 def test_a_file_of_another_kind(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "dict.txt").write_bytes(content)
-    with pytest.raises(UserError, match=r"data .*dict.txt: not a fairseq dictionary: "):
+    with pytest.raises(UserError, match=r"data .*dict.txt: not a fairseq dictionary of "):
         load_shared_dictionary([str(tmp_path)])

@@ -41,7 +41,7 @@ def test_bad_dictionaries_are_refused(content: bytes, message: str, gpt2: GPT2BP
 
 
 def test_a_missing_dictionary_is_named(gpt2: GPT2BPETokenizer, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="dict.txt: not found"):
+    with pytest.raises(UserError, match="dict.txt: no such file"):
         build_dictionary(gpt2, tmp_path / "dict.txt")
 
 

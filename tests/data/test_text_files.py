@@ -62,6 +62,15 @@ def test_damage_inside_a_gzip_file_is_named(tmp_path: Path) -> None:
         list(read_lines(tmp_path / "a.gz"))
 
 
+def test_a_line_without_an_end_is_not_read_to_its_end(tmp_path: Path) -> None:
+    """200 KB of a gzip file that are 200 MB of one line."""
+    (tmp_path / "a.gz").write_bytes(gzip.compress(b"fine\n") + gzip.compress(b"a" * 10**7) * 20)
+    lines = read_lines(tmp_path / "a.gz")
+    assert next(lines) == "fine"
+    with pytest.raises(UserError, match=r"a.gz, line 2: longer than 67,108,864 bytes; break it up"):
+        next(lines)
+
+
 def test_missing_files_directories_and_pipes_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path, message in [("gone", "not found"), (".", "not a regular file"), ("pipe", "not a regular file")]:

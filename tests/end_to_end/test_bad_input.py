@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from .commands import ForkedCommands, Run, run_command
-from .conftest import Options
+from .conftest import TEACHER, Options
 
 PLAIN_ENCODER = {
     "arch": "distil_encoder",
@@ -135,3 +136,28 @@ def test_checkpoint_of_another_dictionary_through_fairseq_validate(
     arguments += ["--task", "distil_masked_lm", "--batch-size", "4"]
     run = commands.run("fairseq-validate", *arguments, save_dir=tmp_path)
     run.assert_one_error_line("the checkpoint has another dictionary", "'another'")
+
+
+@pytest.mark.parametrize("option", ["--path", "--restore-file"])
+def test_checkpoint_whose_settings_ask_for_a_giant(
+    commands: ForkedCommands, options: Options, teacher_path: Path, corpus: str, tmp_path: Path, option: str
+) -> None:
+    """fairseq would build what the settings say before it looks at the weights."""
+    state = torch.load(teacher_path)
+    state["cfg"]["model"]["encoder_layers"] = 10**12
+    giant = tmp_path / "giant.pt"
+    torch.save(state, giant)
+    if option == "--path":
+        arguments = [corpus, "--user-dir", "fairseq_distil", "--cpu", "--task", "distil_masked_lm", "--batch-size", "4"]
+        run = commands.run("fairseq-validate", *arguments, option, str(giant), save_dir=tmp_path)
+    else:
+        arguments = options(tmp_path / "runs", **TEACHER)
+        run = commands.run("fairseq-train", *arguments, option, str(giant), save_dir=tmp_path)
+    run.assert_one_error_line(str(giant), "layers is 1000000000000, but must be at most")
+
+
+def test_split_that_fairseq_would_append(assert_refused: Callable[..., None], damaged_corpus: Path) -> None:
+    for ending in ("bin", "idx"):
+        shutil.copy(damaged_corpus / f"train.{ending}", damaged_corpus / f"train1.{ending}")
+    (damaged_corpus / "train1.bin").write_bytes((damaged_corpus / "train.bin").read_bytes()[:-7])
+    assert_refused(f"{damaged_corpus}/train1.bin", "truncated", data=damaged_corpus)

@@ -98,7 +98,7 @@ def test_missing_split(refusal: Callable) -> None:
 
 
 def test_data_without_a_tokenizer(refusal: Callable, data: str) -> None:
-    assert "fairseq_distil_tokenizer.json: not found" in refusal(data=Path(data))
+    assert "fairseq_distil_tokenizer.json: no such file" in refusal(data=Path(data))
 
 
 def test_sentence_without_a_mask(refusal: Callable) -> None:

@@ -52,11 +52,11 @@ def test_what_it_says(
     ("arguments", "message"),
     [
         ([], "neither --train nor --valid is given"),
-        (["--valid", "gone.json"], "gone.json: not found"),
+        (["--valid", "gone.json"], "gone.json: no such file"),
         (["--valid", "SQUAD", "--stride", 0], "--stride is 0"),
         (["--valid", "SQUAD", "--length", 20], "--length is 20: no room for a context"),
         (["--valid", "SQUAD", "--workers", 0], "--workers is 0"),
-        (["--valid", "SQUAD", "--data", "TMP"], "fairseq_distil_tokenizer.json: not found"),
+        (["--valid", "SQUAD", "--data", "TMP"], "fairseq_distil_tokenizer.json: no such file"),
         (["--valid", "SQUAD", "--train", "BAD"], "bad.json: question q7: an answer: expected a number under"),
     ],
 )

@@ -24,7 +24,7 @@ def test_frequency_smoothing_is_by_the_counts_of_the_dictionary(setup_task: Call
 
 
 def test_whole_words_without_a_tokenizer(setup_task: Callable) -> None:
-    with pytest.raises(UserError, match="fairseq_distil_tokenizer.json: not found"):
+    with pytest.raises(UserError, match="fairseq_distil_tokenizer.json: no such file"):
         setup_task(mask_whole_words=True).load_dataset("train")
 
 
@@ -66,9 +66,9 @@ def test_samples_beyond_the_positions(setup_run: Callable) -> None:
     ("content", "message"),
     [
         (None, "dict.txt: no such file; prepare the data first"),
-        (b"no count\nin here\n", "dict.txt: not a fairseq dictionary: "),
-        (b"word 1\nword 1\n", "dict.txt: not a fairseq dictionary: "),
-        (b"\xff\xfe 1\n", "dict.txt: not a fairseq dictionary: "),
+        (b"no count\nin here\n", "dict.txt: not a fairseq dictionary of "),
+        (b"word 1\nword 1\n", "dict.txt: not a fairseq dictionary of "),
+        (b"\xff\xfe 1\n", "dict.txt: not a fairseq dictionary of "),
     ],
 )
 def test_wrong_dictionary(setup_task: Callable, tmp_path: Path, content: bytes | None, message: str) -> None:

@@ -1,11 +1,11 @@
 """Reading the official JSON of SQuAD v1.1."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fairseq_distil.errors import UserError
+from fairseq_distil.json_file import read_json
 
 
 class Answer(NamedTuple):
@@ -37,14 +37,7 @@ def read_squad(path: Path) -> list[Paragraph]:
         UserError: the file is missing, no JSON or of another layout; an answer begins outside its context, or a
             question's id is not its own
     """
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{path}: not found; give a file of SQuAD v1.1, such as dev-v1.1.json") from None
-    except IsADirectoryError:
-        raise UserError(f"{path}: a directory; give a file of SQuAD v1.1, such as dev-v1.1.json") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error}); fetch it again") from None
+    content = read_json(path, "give a file of SQuAD v1.1, such as dev-v1.1.json")
     paragraphs = list(_paragraphs(str(path), content))
     if not any(paragraph.questions for paragraph in paragraphs):
         raise UserError(f"{path}: holds no question; give a file of SQuAD v1.1")

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from fairseq_distil.data.indexed_writer import MMapIndexedWriter
 from fairseq_distil.data.squad.encoding import WINDOW_COLUMNS, EncodedParagraphs
 from fairseq_distil.data.squad.official import Paragraph
 from fairseq_distil.errors import UserError
+from fairseq_distil.json_file import read_json
+from fairseq_distil.losses import UNKNOWN_POSITION
 
 PREPARE = "prepare the data again, see scripts/prepare_squad.py"
 
@@ -94,21 +96,53 @@ class PreparedSplit:
             table = np.load(path, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
             raise UserError(f"data {path}: no such file; {PREPARE}") from None
-        except (ValueError, EOFError, OSError) as error:
+        except Exception as error:  # numpy raises almost anything on a file of another kind
             raise UserError(f"data {path}: damaged ({error}); {PREPARE}") from None
+        if not isinstance(table, np.ndarray):
+            raise UserError(f"data {path}: an archive, expected {columns} columns; {PREPARE}")
         if table.ndim != 2 or table.shape[1] != columns or table.dtype != np.int32:
             raise UserError(f"data {path}: {table.dtype} of shape {table.shape}, expected {columns} columns; {PREPARE}")
         return table
 
+    def require_fit(self, sizes: NDArray[np.integer]) -> None:
+        """Check every number in the tables against the windows.
+
+        Args:
+            sizes: tokens of each window
+
+        Raises:
+            UserError: the tables are of other windows, or point outside of theirs
+        """
+        path = f"{self._prefix}.windows.npy"
+        if len(sizes) != len(self.windows):
+            raise UserError(
+                f"data {path}: describes {len(self.windows):,} windows, but {self._prefix}.idx {len(sizes):,}; the "
+                f"files are not of one run: {PREPARE}"
+            )
+        question, context_start, first_offset, start, end = np.asarray(self.windows, dtype=np.int64).T
+        context_tokens = sizes - context_start - 1  # without the </s> at the end
+        is_nowhere = (start == UNKNOWN_POSITION) & (end == UNKNOWN_POSITION)
+        is_right = (
+            (question >= 0)
+            & (context_start > 0)
+            & (context_tokens >= 0)
+            & (first_offset >= 0)
+            & (first_offset + context_tokens <= len(self.offsets))
+            & (is_nowhere | ((start >= 0) & (start <= end) & (end < sizes)))
+        )
+        if not is_right.all():
+            raise UserError(f"data {path}: window {int(np.argmin(is_right))} points outside of its text; {PREPARE}")
+
     @cached_property
     def _texts(self) -> dict[str, list]:
-        path = f"{self._prefix}.questions.json"
+        path = Path(f"{self._prefix}.questions.json")
         try:
-            return json.loads(Path(path).read_bytes())
-        except FileNotFoundError:
-            raise UserError(f"data {path}: no such file; {PREPARE}") from None
-        except ValueError as error:
-            raise UserError(f"data {path}: damaged ({error}); {PREPARE}") from None
+            texts = read_json(path, PREPARE)
+        except UserError as error:
+            raise UserError(f"data {error}") from None
+        if not _are_texts(texts) or self.windows[:, 0].max(initial=-1) >= len(texts["questions"]):
+            raise UserError(f"data {path}: not the questions of these windows; {PREPARE}")
+        return texts
 
     @property
     def questions(self) -> int:
@@ -129,3 +163,19 @@ class PreparedSplit:
         first_row = first_offset - context_start
         context = self._texts["contexts"][self._texts["questions"][question]["context"]]
         return context[self.offsets[first_row + start, 0] : self.offsets[first_row + end, 1]]
+
+
+def _are_texts(content: Any) -> bool:
+    """Whether this is what :func:`_write_questions` writes."""
+    match content:
+        case {"contexts": list(contexts), "questions": list(questions)}:
+            are_texts = all(isinstance(context, str) for context in contexts)
+            return are_texts and all(_is_question(question, len(contexts)) for question in questions)
+    return False
+
+
+def _is_question(content: Any, contexts: int) -> bool:
+    match content:
+        case {"id": str(), "context": int(context), "answers": list(answers)}:
+            return 0 <= context < contexts and all(isinstance(answer, str) for answer in answers)
+    return False

@@ -1,6 +1,5 @@
 """Tokenisers: SentencePiece, WordPiece and GPT-2's BPE behind one interface."""
 
-import json
 from pathlib import Path
 
 from fairseq_distil.data.tokenizers.base import SETTINGS_FILE, SPECIAL_SYMBOLS, Tokenizer
@@ -8,6 +7,7 @@ from fairseq_distil.data.tokenizers.gpt2_bpe import ENCODER_FILE, MERGES_FILE, G
 from fairseq_distil.data.tokenizers.sentencepiece import MODEL_FILE, SentencePieceTokenizer
 from fairseq_distil.data.tokenizers.wordpiece import VOCABULARY_FILE, WordPieceTokenizer
 from fairseq_distil.errors import UserError
+from fairseq_distil.json_file import read_json
 
 __all__ = [
     "SPECIAL_SYMBOLS",
@@ -45,12 +45,7 @@ def load_tokenizer(directory: Path | str) -> Tokenizer:
 
 
 def _read_settings(path: Path) -> dict:
-    try:
-        settings = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{path}: not found; scripts/prepare_data.py writes it beside the data") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from None
+    settings = read_json(path, "scripts/prepare_data.py writes it beside the data")
     kind = settings.get("kind") if isinstance(settings, dict) else None
     if not isinstance(kind, str) or kind not in SETTING_TYPES:
         raise UserError(f"{path}: kind is {kind!r}; expected one of {', '.join(SETTING_TYPES)}")

@@ -1,6 +1,5 @@
 """GPT-2's byte-level BPE, through the ``tokenizers`` library, under fairseq's names."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from tokenizers import decoders, models, pre_tokenizers
 from fairseq_distil.data.tokenizers.base import Tokenizer
 from fairseq_distil.data.tokenizers.offsets import Offsets, tight_offsets
 from fairseq_distil.errors import UserError
+from fairseq_distil.json_file import read_json
 
 ENCODER_FILE = "encoder.json"
 MERGES_FILE = "vocab.bpe"
@@ -63,10 +63,7 @@ class GPT2BPETokenizer(Tokenizer):
 
 
 def _read_encoder(path: Path) -> dict[str, int]:
-    try:
-        encoder = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error}); give GPT-2's encoder.json") from None
+    encoder = read_json(path, "give GPT-2's encoder.json")
     if not isinstance(encoder, dict) or sorted(map(repr, encoder.values())) != sorted(map(repr, range(len(encoder)))):
         raise UserError(f"{path}: expected one JSON object from piece to id, with the ids 0, 1, 2, ... each used once")
     missing = set(pre_tokenizers.ByteLevel.alphabet()) - encoder.keys()

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-from fairseq.data import Dictionary, data_utils
+from fairseq.data import data_utils
 
+from fairseq_distil.data.dictionary_check import load_dictionary
 from fairseq_distil.evaluation.sentence_metrics import accuracy, f1
 
 from .downstream_tasks import DownstreamTask
@@ -23,6 +24,6 @@ def chance(task: DownstreamTask, data: Path) -> float:
 
 def _classes(directory: Path) -> np.ndarray:
     """Indices of the classes ``(rows,)``."""
-    dictionary = Dictionary.load(str(directory / "dict.txt"))
+    dictionary = load_dictionary(str(directory / "dict.txt"))
     labels = data_utils.load_indexed_dataset(str(directory / "valid"), dictionary)
     return np.array([int(labels[row][0]) for row in range(len(labels))]) - dictionary.nspecial

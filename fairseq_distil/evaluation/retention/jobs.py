@@ -14,12 +14,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from fairseq_distil.atomic_file import write_whole
 from fairseq_distil.errors import UserError
+from fairseq_distil.json_file import read_json_object
 
 from .downstream_tasks import DownstreamTask
 from .fingerprint import digest
 
 PLAIN = re.compile(r"[\w./-]+", re.ASCII)
 PACKAGE = Path(__file__).parents[2]
+REMOVE = "remove its folder, and run this again"
 OURS = (
     "common.user_dir",
     "common.seed",
@@ -99,7 +101,7 @@ class Job:
         path = self.folder / "settings.json"
         is_begun = self.result() is not None or self.checkpoints.exists()
         if is_begun and path.exists():
-            held = json.loads(path.read_text(encoding="utf-8"))
+            held = read_json_object(path, REMOVE)
             if changed := [name for name, value in settings.items() if held.get(name) != value]:
                 raise UserError(
                     f"{self.folder} is of another {' and '.join(changed)} than {self.name} is now; remove it, or "
@@ -123,7 +125,13 @@ class Job:
     def result(self) -> dict[str, float] | None:
         """Scores in percent by the metrics' names; None while it is not finished."""
         path = self.folder / "result.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        return self._checked(read_json_object(path, REMOVE), path) if path.exists() else None
+
+    def _checked(self, scores: dict[str, Any], path: Path) -> dict[str, float]:
+        for metric in (self.task.metric, *self.task.details):
+            if not isinstance(scores.get(metric), float | int):
+                raise UserError(f"{path}: {metric} is {scores.get(metric)!r}, expected a number; {REMOVE}")
+        return scores
 
     def finish(self) -> dict[str, float]:
         """Read the scores from the curves, keep them, and remove the checkpoints.
@@ -140,17 +148,25 @@ class Job:
 
 
 def best_scores(curves: Path, task: DownstreamTask) -> dict[str, float] | None:
-    """Scores of the validation that chose the best checkpoint: the highest of the task's metric, of equals the last."""
+    """Scores of the validation that chose the best checkpoint: the highest of the task's metric, of equals the last.
+
+    Raises:
+        UserError: the curves are damaged
+    """
     if not curves.is_dir():
         return None
     events = EventAccumulator(str(curves), size_guidance={"scalars": 0})
     events.Reload()
-    if task.metric not in events.Tags()["scalars"]:
+    logged = events.Tags()["scalars"]
+    if task.metric not in logged:
         return None
     values = {
-        name: {event.step: event.value for event in events.Scalars(name)} for name in (task.metric, *task.details)
+        name: {event.step: event.value for event in events.Scalars(name)} if name in logged else {}
+        for name in (task.metric, *task.details)
     }
     best = max(sorted(values[task.metric], reverse=True), key=values[task.metric].get)
+    if missing := [name for name, by_update in values.items() if best not in by_update]:
+        raise UserError(f"{curves}: damaged, for it lacks {missing[0]} of update {best}; {REMOVE}")
     return {name: round(by_update[best], 3) for name, by_update in values.items()}
 
 

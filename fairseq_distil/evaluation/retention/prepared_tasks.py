@@ -12,6 +12,7 @@ from fairseq_distil.data.squad.prepare import prepare_squad
 from fairseq_distil.data.squad.windows import WindowSizes
 from fairseq_distil.data.text_files import require_text_file
 from fairseq_distil.errors import UserError
+from fairseq_distil.json_file import read_json_object
 
 from .downstream_tasks import DOWNSTREAM_TASKS, DownstreamTask
 from .fingerprint import digest
@@ -97,7 +98,7 @@ def _is_new(directory: Path, data: Path, files: Sequence[Path], sizes: object) -
     if not directory.exists():
         write_whole(note, json.dumps(source, indent=2) + "\n")
         return True
-    held = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+    held = read_json_object(note, "remove it and the data beside it") if note.exists() else {}
     if changed := [name for name, value in source.items() if held.get(name) != value]:
         raise UserError(
             f"{directory} was prepared from other {' and '.join(changed)} than are given now; remove it and its runs, "

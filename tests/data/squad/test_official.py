@@ -75,7 +75,7 @@ def test_what_is_wrong_is_named(write: Callable, content: Any, message: str) -> 
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no.json: not found"):
+    with pytest.raises(UserError, match="no.json: no such file"):
         read_squad(tmp_path / "no.json")
     with pytest.raises(UserError, match="a directory"):
         read_squad(tmp_path)

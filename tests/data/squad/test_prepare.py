@@ -93,7 +93,7 @@ def test_tables_that_hold_python_objects_are_refused(copy: Path) -> None:
 
 def test_damaged_texts(copy: Path) -> None:
     (copy / "valid.questions.json").write_text("{")
-    with pytest.raises(UserError, match="valid.questions.json: damaged"):
+    with pytest.raises(UserError, match="valid.questions.json: not valid JSON"):
         PreparedSplit(copy / "valid").gold_answers(0)
     (copy / "valid.questions.json").unlink()
     with pytest.raises(UserError, match="valid.questions.json: no such file"):

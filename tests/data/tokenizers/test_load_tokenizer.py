@@ -55,7 +55,7 @@ def test_settings_are_checked(settings, message: str, wordpiece: WordPieceTokeni
 
 
 def test_missing_files_are_named(wordpiece: WordPieceTokenizer, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"{SETTINGS_FILE}: not found"):
+    with pytest.raises(UserError, match=f"{SETTINGS_FILE}: no such file"):
         load_tokenizer(tmp_path)
     wordpiece.save(tmp_path)
     (tmp_path / "vocab.txt").unlink()

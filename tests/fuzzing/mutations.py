@@ -1,0 +1,81 @@
+"""Files that were valid, with a few changes; and the changes that readers are most likely to believe."""
+
+import copy
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hypothesis import strategies as st
+
+SIZES = (-1, 0, 1, 2**15, 2**31 - 1, 10**12, 2**63 - 1)
+PIECES = (
+    *(struct.pack("<q", size) for size in SIZES),
+    *(struct.pack("<i", size) for size in SIZES if abs(size) < 2**31),
+    *(b"\0", b"\n", b"\r", b"\t", b" ", b"\xff", b"\xed\xa0\x80", "\u2028".encode(), b"\x1b[2J", b"[" * 3000),
+)
+VALUES: tuple[Any, ...] = (
+    *(None, True, *SIZES, 10**30, -0.5, 1e300, float("nan"), float("inf")),
+    *("", "x", "../../x", "/etc/passwd", "a\0b", "\ud800", "\x1b[2J\n", "9" * 4000, "${oc.env:HOME}", "x" * 10**6),
+    *([], {}, [None], {"x": []}, [[[]]] * 3),
+)
+REMOVED = object()
+
+Change = Callable[[bytes], bytes]
+
+
+def changed_bytes(seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
+    """One of the seeds after up to six changes, cut off or not; or anything at all."""
+    changes = st.lists(_change(), min_size=1, max_size=6)
+    return st.one_of(st.builds(_apply, st.sampled_from(seeds), changes), st.binary(max_size=200))
+
+
+def changed_tree(seed: Any, values: Sequence[Any] = VALUES) -> st.SearchStrategy[Any]:
+    """The seed with one or two of its parts removed or replaced by a value; strings may be keys too."""
+    paths = [path for path in _paths(seed) if path]
+    changes = st.tuples(st.sampled_from(paths), st.sampled_from((*values, REMOVED)))
+    return st.lists(changes, min_size=1, max_size=2).map(lambda chosen: _replaced(seed, chosen))
+
+
+def _change() -> st.SearchStrategy[tuple[str, float, bytes]]:
+    kinds = st.sampled_from(("overwrite", "insert", "remove", "cut", "double"))
+    return st.tuples(kinds, st.floats(0, 1), st.sampled_from(PIECES) | st.binary(min_size=1, max_size=8))
+
+
+def _apply(seed: bytes, changes: list[tuple[str, float, bytes]]) -> bytes:
+    content = seed
+    for kind, place, piece in changes:
+        start = int(place * len(content))
+        before, after = content[:start], content[start:]
+        content = {
+            "overwrite": before + piece + after[len(piece) :],
+            "insert": before + piece + after,
+            "remove": before + after[len(piece) :],
+            "cut": before,
+            "double": before + after[:64] + after,
+        }[kind]
+    return content
+
+
+def _paths(tree: Any) -> list[tuple]:
+    children: list[tuple[Any, Any]] = []
+    if isinstance(tree, dict):
+        children = list(tree.items())
+    elif isinstance(tree, list):
+        children = list(enumerate(tree))
+    return [(), *((key, *path) for key, child in children for path in _paths(child))]
+
+
+def _replaced(seed: Any, changes: list[tuple[tuple, Any]]) -> Any:
+    tree = copy.deepcopy(seed)
+    for (*parents, key), value in changes:
+        try:
+            place = tree
+            for parent in parents:
+                place = place[parent]
+            if value is REMOVED:
+                del place[key]
+            else:
+                place[key] = value
+        except (LookupError, TypeError):
+            continue  # an earlier change took the place away
+    return tree
