@@ -97,6 +97,8 @@ def _require_settings(settings: Any, name: str) -> None:
             unread += [*value, *value.values()]
         elif isinstance(value, list | tuple | set):
             unread += value
+        elif isinstance(value, torch.Tensor):
+            raise UserError(f"its {name} holds a tensor, which is no setting")
         elif isinstance(value, str) and INTERPOLATION in value:
             raise UserError(f"its {name} holds {value!r}, which would be worked out; fairseq stores what comes of it")
 

@@ -53,6 +53,7 @@ def test_a_checkpoint_is_as_fairseq_reads_it(teacher_path: str) -> None:
             "not a fairseq checkpoint: its labels are not a list",
         ),
         ("task_state", {"classification": {"problem_type": {}}}, "not a fairseq checkpoint: its classification is not"),
+        ("cfg", {"model": {"max_positions": torch.zeros(3)}}, "its cfg holds a tensor, which is no setting"),
         ("optimizer_history", [], "not a checkpoint that can be loaded safely, or damaged"),
     ],
 )

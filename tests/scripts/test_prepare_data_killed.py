@@ -20,12 +20,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(("kills", "seed"), [(4, 1), pytest.param(60, 2, marks=pytest.mark.slow)])
 def test_killed_at_random_moments(kills: int, seed: int, run_script: Callable, tmp_path: Path) -> None:
     generator = random.Random(seed)
-    vocabulary, corpus = tmp_path / "vocab.txt", tmp_path / "corpus.txt"
+    vocabulary, corpus, held_out = (tmp_path / name for name in ("vocab.txt", "corpus.txt", "held-out.txt"))
     vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]))
-    corpus.write_text("".join(" ".join(generator.choices(WORDS, k=9)) + "\n\n" for _ in range(300)))
+    for path, documents in ((corpus, 300), (held_out, 7)):
+        path.write_text("".join(" ".join(generator.choices(WORDS, k=9)) + "\n\n" for _ in range(documents)))
 
     def prepare(output: Path, moment: int) -> tuple[int, str]:
-        command = [ROOT / "scripts" / "prepare_data.py", "--input", corpus, "--valid", corpus, "--workers", 1]
+        command = [ROOT / "scripts" / "prepare_data.py", "--input", corpus, "--valid", held_out, "--workers", 1]
         command += ["--tokenizer", "wordpiece", "--vocab", vocabulary, "--output", output]
         ended = run_script(SIGNALLED, "SIGKILL", "call", moment, *command)
         return ended.returncode, ended.stderr
