@@ -22,7 +22,7 @@ def read_json(path: Path, advice: str) -> Any:
     """
     try:
         content = path.read_bytes()
-        value = json.loads(content)
+        value = json.loads(content.decode("utf-8-sig"))
         if HALF_OF_A_PAIR.search(content):
             json.dumps(value, ensure_ascii=False).encode()
     except FileNotFoundError:

@@ -20,6 +20,8 @@ def test_content(tmp_path: Path) -> None:
         (b"[" * 100_000, "not valid JSON (nested too deeply)"),
         (b'{"a":' * 100_000, "not valid JSON (nested too deeply)"),
         (rb'["half of a pair: \uD800"]', "not valid JSON ('utf-8' codec can't encode character '\\ud800'"),
+        (b'["\xed\xa0\x80"]', "not valid JSON ('utf-8' codec can't decode byte 0xed"),
+        ('["half of a pair"]'.encode("utf-16"), "not valid JSON ('utf-8' codec can't decode byte 0xff"),
         (b"9" * 5000, "not valid JSON (Exceeds the limit"),
     ],
 )

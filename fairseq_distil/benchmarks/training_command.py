@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(f"--pairs is {options.pairs}, but must be at least 1")
     if options.plot is not None and not options.sweep:
         raise UserError("--plot draws what --sweep measures; add --sweep, or leave --plot out")
-    if options.peer or options.against:
+    if options.peer is not None or options.against:
         _compare(case, options)
     elif options.sweep:
         _sweep(case, options)
@@ -76,8 +76,21 @@ def run(options: argparse.Namespace) -> None:
         _print(measure_fairseq_train(case) if case.loop == "fairseq-train" else measure_step(case))
 
 
+def _peer_command(text: str) -> list[str]:
+    try:
+        command = shlex.split(text)
+    except ValueError as error:
+        raise UserError(f"--peer {text}: {error}") from error
+    if not command:
+        raise UserError("--peer is empty; give the whole command of a peer")
+    return command
+
+
 def _compare(case: TrainingCase, options: argparse.Namespace) -> None:
-    other = shlex.split(options.peer) if options.peer else _command(replace(case, **AGAINST[options.against]))
+    if options.peer is not None:
+        other = _peer_command(options.peer)
+    else:
+        other = _command(replace(case, **AGAINST[options.against]))
     records = []
     for pair in alternate(_command(case), other, options.pairs):
         records.append(pair)

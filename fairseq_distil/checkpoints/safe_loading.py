@@ -9,13 +9,14 @@ from fairseq import checkpoint_utils
 from omegaconf import OmegaConf
 
 from fairseq_distil.checkpoints.load_errors import explain_load_error
-from fairseq_distil.checkpoints.tensor_check import require_held
+from fairseq_distil.checkpoints.tensor_check import require_held, require_held_optimizer_state
 from fairseq_distil.checkpoints.zip_check import require_plain_zip
 from fairseq_distil.errors import UserError, naming
 
 MOST_SETTINGS = 20_000
 """fairseq's own configuration has about 500."""
 INTERPOLATION = "${"
+PLAIN = str | bool | int | float
 
 
 def load_safely(path: Path | str, arg_overrides: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -59,6 +60,7 @@ def _require_parts(state: Any) -> None:
     if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
         raise UserError("not a fairseq checkpoint: it has no model")
     require_held(state["model"])
+    require_held_optimizer_state(state.get("last_optimizer_state"))
     for name, type_ in (("args", argparse.Namespace), ("cfg", dict), ("task_state", dict)):
         if not isinstance(state.get(name), type_ | None):
             raise UserError(f"not a fairseq checkpoint: its {name} is {_kind(state[name])}, expected {type_.__name__}")
@@ -97,8 +99,8 @@ def _require_settings(settings: Any, name: str) -> None:
             unread += [*value, *value.values()]
         elif isinstance(value, list | tuple | set):
             unread += value
-        elif isinstance(value, torch.Tensor):
-            raise UserError(f"its {name} holds a tensor, which is no setting")
+        elif not isinstance(value, PLAIN | None):
+            raise UserError(f"its {name} holds a {_kind(value)}, which is no setting")
         elif isinstance(value, str) and INTERPOLATION in value:
             raise UserError(f"its {name} holds {value!r}, which would be worked out; fairseq stores what comes of it")
 

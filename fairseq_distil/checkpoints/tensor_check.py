@@ -30,6 +30,27 @@ def require_held(weights: Any) -> None:
         raise UserError(f"its tensors claim {claimed:,} bytes, but it holds {sum(storages.values()):,}")
 
 
+def require_held_optimizer_state(state: Any) -> None:
+    """The same of what an optimiser keeps for each parameter, in the form of torch's optimisers; None: there is none.
+
+    Raises:
+        UserError: it is of another form, or claims more than the file holds
+    """
+    if state is None:
+        return
+    kept = state.get("state") if isinstance(state, dict) else None
+    if not isinstance(kept, dict) or not all(isinstance(values, dict) for values in kept.values()):
+        raise UserError("not a fairseq checkpoint: its last_optimizer_state is not an optimiser's")
+    tensors = {
+        f"{index}.{name}": value
+        for index, values in kept.items()
+        for name, value in values.items()
+        if isinstance(value, Tensor)
+    }
+    if tensors:
+        require_held(tensors)
+
+
 def require_floating(name: str, tensor: Tensor) -> None:
     """Raise a UserError unless its values are plain floating-point numbers."""
     if tensor.dtype not in FLOATING:

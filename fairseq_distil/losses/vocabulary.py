@@ -19,8 +19,6 @@ from .vocabulary_tile import TermScales, replace_by_gradient
 
 CHUNK_BYTES = 64 * 2**20
 CPU_TILE_BYTES = 2**20
-ROWS_OF_FAST_PRODUCTS = 64
-"""Products of a multiple of so many rows are faster: by a fifth with 512 instead of 549, on a CPU with AVX-512."""
 
 
 class VocabularyProjection(NamedTuple):
@@ -35,7 +33,7 @@ class VocabularyProjection(NamedTuple):
 
     def logits(self, rows: slice = slice(None)) -> Tensor:
         """``features[rows] @ weight.T + bias``: ``(rows, vocab)``."""
-        return linear(self.features[rows], self.weight, self.bias)
+        return F.linear(self.features[rows], self.weight, self.bias)
 
     def to(self, dtype: torch.dtype) -> "VocabularyProjection":
         """The same in another floating-point type."""
@@ -104,8 +102,7 @@ def vocabulary_loss(
         tile_bytes = CPU_TILE_BYTES if device_type == "cpu" else chunk_bytes
     vocabulary_size = student.weight.size(0)
     chunk_rows = max(1, chunk_bytes // (dtype.itemsize * vocabulary_size))
-    if chunk_rows > ROWS_OF_FAST_PRODUCTS:
-        chunk_rows -= chunk_rows % ROWS_OF_FAST_PRODUCTS
+    chunk_rows = 2 ** (chunk_rows.bit_length() - 1)  # the products are faster: by a fifth with 512 instead of 549
     tile_rows = max(1, tile_bytes // (torch.float32.itemsize * vocabulary_size))
     rows_at_a_time = chunk_rows, tile_rows
     needs_gradient = tuple(torch.is_grad_enabled() and tensor.requires_grad for tensor in student)
@@ -129,8 +126,10 @@ class _GradientSums:
         self.are_needed = any(needed)
         self.unit = unit
         self.features = torch.empty_like(features) if needed[0] else None
-        self.weight = torch.empty_like(weight) if needed[1] else None
-        self.bias = torch.zeros_like(bias) if needed[2] else None
+        self.dtype = weight.dtype
+        sums = {"dtype": torch.promote_types(weight.dtype, torch.float32)}
+        self.weight = torch.empty_like(weight, **sums) if needed[1] else None
+        self.bias = torch.zeros_like(bias, **sums) if needed[2] else None
         self.weight_is_empty = True
 
     def add_tile(self, logits_gradient: Tensor) -> None:
@@ -162,7 +161,8 @@ class _GradientSums:
             self.weight.zero_()
         if self.bias is not None:
             self.bias *= self.unit
-        return self.features, self.weight, self.bias
+        sums = (None if total is None else total.to(self.dtype) for total in (self.weight, self.bias))
+        return self.features, *sums
 
 
 class _ChunkedVocabularyLoss(torch.autograd.Function):
@@ -189,8 +189,8 @@ class _ChunkedVocabularyLoss(torch.autograd.Function):
             chunk_rows, tile_rows = rows_at_a_time
             for start in range(0, features.size(0), chunk_rows):
                 rows = slice(start, start + chunk_rows)
-                logits = student.logits(rows)
-                teacher_logits = None if teacher is None else teacher.logits(rows)
+                logits = _logits(student, rows)
+                teacher_logits = None if teacher is None else _logits(teacher, rows)
                 for tile_start in range(0, logits.size(0), tile_rows):
                     tile = slice(tile_start, tile_start + tile_rows)
                     sums += _tile_by_gradient(
@@ -220,6 +220,10 @@ class _ChunkedVocabularyLoss(torch.autograd.Function):
             gradients = tuple(None if gradient is None else gradient * total_gradient for gradient in gradients)
         # teacher, targets, scales, dtype, rows_at_a_time and needs_gradient have none
         return *gradients, None, None, None, None, None, None
+
+
+def _logits(projection: VocabularyProjection, rows: slice) -> Tensor:
+    return linear(projection.features[rows], projection.weight, projection.bias)
 
 
 def _tile_by_gradient(

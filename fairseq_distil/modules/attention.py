@@ -47,19 +47,20 @@ class SelfAttention(nn.Module):
         return self.output(context.transpose(1, 2).reshape(batch, length, width))
 
     def _is_faster_in_steps(self, query: Tensor) -> bool:
-        """On CPUs torch's fused kernel has no dropout and is slow in bfloat16; on GPUs it is always the faster one."""
+        """On CPUs torch's fused kernel has no dropout, and a slow backward in bfloat16."""
         if query.device.type != "cpu" or torch.compiler.is_compiling():
             return False
         has_dropout = self.training and self.attention_dropout.probability > 0
-        return has_dropout or query.dtype == torch.bfloat16
+        return has_dropout or (query.dtype == torch.bfloat16 and query.requires_grad)
 
     def _attend_in_steps(self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None) -> Tensor:
         """The formula: ``dropout(softmax(query key^T / sqrt(head width))) value``."""
-        scores = (query * query.size(-1) ** -0.5) @ key.transpose(-1, -2)
+        with torch.autocast(query.device.type, enabled=False):  # rounded scores would be exponents of wrong sizes
+            scores = (query.float() * query.size(-1) ** -0.5) @ key.float().transpose(-1, -2)
         if attention_mask is not None:
             # Not -inf, with which a sequence of padding alone would be NaN.
             scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
-        return self.attention_dropout(scores.softmax(-1)) @ value
+        return self.attention_dropout(scores.softmax(-1).to(value.dtype)) @ value
 
 
 def _safe_backends(attention_mask: Tensor | None) -> AbstractContextManager:

@@ -138,7 +138,7 @@ class SurvivingLoop:
                     outcome = self._train(cfg, trainer, task, iterator)
             except StopRequested:
                 self._is_stopping = True
-            except RuntimeError as error:
+            except (RuntimeError, ConnectionError) as error:
                 if not _is_death_of_data_worker(error):
                     raise
                 self._save(cfg, trainer)
@@ -178,6 +178,7 @@ class SurvivingLoop:
         Raises:
             StopRequested: instead, a checkpoint was written at once, which remembers what is due
         """
+        _forget_finished_aggregators()
         self._boundary, self._is_due = (iterator, iterator.iterations_in_epoch), True
         try:
             stop_if_requested()
@@ -204,6 +205,13 @@ class SurvivingLoop:
         checkpoint_utils.save_checkpoint(settings, trainer, position, None)
 
 
+def _forget_finished_aggregators() -> None:
+    """fairseq keeps the name of each update's aggregator of metrics for good: 135 bytes an update."""
+    counts = metrics._active_aggregators_cnt
+    for name in [name for name, count in counts.items() if count == 0]:
+        del counts[name]
+
+
 def _is_finished(cfg: DictConfig, trainer: Trainer) -> bool:
     updates, max_update = trainer.get_num_updates(), cfg.optimization.max_update or math.inf
     if updates >= max_update:
@@ -211,6 +219,8 @@ def _is_finished(cfg: DictConfig, trainer: Trainer) -> bool:
     return updates >= max_update
 
 
-def _is_death_of_data_worker(error: RuntimeError) -> bool:
-    """Found while a batch was waited for, between two updates."""
+def _is_death_of_data_worker(error: Exception) -> bool:
+    """Found while a batch was waited for, between two updates, or fetched from the worker's memory."""
+    if isinstance(error, ConnectionError):
+        return True
     return "DataLoader worker" in str(error) and "exited unexpectedly" in str(error)

@@ -45,6 +45,25 @@ def test_every_damage_is_found(damage: object, tmp_path: Path) -> None:
     assert not is_whole(path)
 
 
+def test_any_bit_of_what_describes_the_values(tmp_path: Path) -> None:
+    """Of all bits, those that do not change what torch reads may be flipped; none gives other values or an error."""
+    path = tmp_path / "checkpoint_last.pt"
+    torch.save({"optimizer_history": [{"num_updates": 3}], "model": {"weight": torch.arange(5.0)}}, path)
+    content = path.read_bytes()
+    found = 0
+    for place in range(len(content)):
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        path.write_bytes(changed)
+        if is_whole(path):
+            state = torch.load(path, weights_only=True)
+            assert state["optimizer_history"] == [{"num_updates": 3}]
+            assert torch.equal(state["model"]["weight"], torch.arange(5.0))
+        else:
+            found += 1
+    assert found > len(content) / 4
+
+
 @every_damage
 def test_the_newest_whole_one_takes_its_place(damage: object, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     last = write(tmp_path / "checkpoint_last.pt", updates=30)

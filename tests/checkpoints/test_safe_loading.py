@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from fairseq import checkpoint_utils
+from omegaconf import OmegaConf
 
 from fairseq_distil.checkpoints.safe_loading import load_safely
 from fairseq_distil.errors import UserError
@@ -53,7 +54,14 @@ def test_a_checkpoint_is_as_fairseq_reads_it(teacher_path: str) -> None:
             "not a fairseq checkpoint: its labels are not a list",
         ),
         ("task_state", {"classification": {"problem_type": {}}}, "not a fairseq checkpoint: its classification is not"),
-        ("cfg", {"model": {"max_positions": torch.zeros(3)}}, "its cfg holds a tensor, which is no setting"),
+        ("cfg", {"model": {"max_positions": torch.zeros(3)}}, "its cfg holds a Tensor, which is no setting"),
+        ("cfg", {"model": OmegaConf.create({"_name": "${oc.env:HOME}"})}, "its cfg holds a DictConfig, which is no"),
+        ("last_optimizer_state", [], "not a fairseq checkpoint: its last_optimizer_state is not an optimiser's"),
+        (
+            "last_optimizer_state",
+            {"state": {0: {"exp_avg": torch.zeros(1).expand(10**9)}}, "param_groups": []},
+            "its tensors claim 4,000,000,000 bytes, but it holds 4",
+        ),
         ("optimizer_history", [], "not a checkpoint that can be loaded safely, or damaged"),
     ],
 )

@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from fairseq_distil.losses import (
     TermScales,
@@ -175,3 +178,44 @@ def test_the_teacher_has_no_part_in_the_gradient() -> None:
     teacher = VocabularyProjection(*(tensor.requires_grad_() for tensor in random_projection(7, 12, 2)))
     losses = vocabulary_loss(random_projection(7, 12, 1), teacher, random_targets(3), PUBLISHED)
     assert not losses.total.requires_grad
+
+
+class LargestTensor(TorchDispatchMode):
+    """Notes the elements of the largest tensor that any operation gives."""
+
+    elements = 0
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, arguments: tuple = (), keywords: dict | None = None
+    ) -> Any:
+        outputs = operation(*arguments, **(keywords or {}))
+        sizes = [output.numel() for output in tree_leaves(outputs) if isinstance(output, Tensor)]
+        self.elements = max(self.elements, *sizes, 0)
+        return outputs
+
+
+@pytest.mark.parametrize("rows", [1024, 4096])
+def test_memory_does_not_grow_with_rows_times_vocabulary(rows: int) -> None:
+    student, teacher = random_projection(rows, 5, seed=1), random_projection(rows, 5, seed=2)
+    chunk_rows = 1024
+    with LargestTensor() as largest:
+        with_gradients(
+            vocabulary_loss,
+            student,
+            teacher,
+            random_targets(rows // 4),
+            PUBLISHED,
+            chunk_bytes=chunk_rows * ROW_BYTES,
+            tile_bytes=7 * ROW_BYTES,
+        )
+    assert largest.elements == chunk_rows * VOCABULARY
+
+
+def test_sums_of_many_tiles_in_half_precision_are_float32() -> None:
+    student, teacher = (random_projection(512, 5, seed, torch.bfloat16) for seed in (1, 2))
+    arguments = (teacher, random_targets(128), PUBLISHED)
+    exact_teacher = teacher.to(torch.float64)
+    exact = with_gradients(reference_vocabulary_loss, student.to(torch.float64), exact_teacher, *arguments[1:])[1]
+    found = with_gradients(vocabulary_loss, student, *arguments, chunk_bytes=128 * VOCABULARY, tile_bytes=ROW_BYTES)[1]
+    for gradient, reference in zip(found[1:], exact[1:], strict=True):
+        assert (gradient - reference).norm() < 0.01 * reference.norm()

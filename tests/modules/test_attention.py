@@ -48,6 +48,17 @@ def test_a_sequence_of_padding_alone_stays_finite(generator: torch.Generator) ->
     assert mixed.isfinite().all() and gradient.isfinite().all()
 
 
+def test_large_scores_in_bfloat16_are_as_exact_as_in_the_fused_kernel(generator: torch.Generator) -> None:
+    query, key, value = torch.randn(3, 2, 4, 65, 64, generator=generator).bfloat16()
+    query *= 3
+    exact = F.scaled_dot_product_attention(query.double(), key.double(), value.double())
+    fused = F.scaled_dot_product_attention(query, key, value)
+    with torch.autocast("cpu", torch.bfloat16):
+        in_steps = SelfAttention(CONFIG).eval()._attend_in_steps(query, key, value, None)
+    assert in_steps.dtype == torch.bfloat16
+    assert (in_steps - exact).norm() < 1.5 * (fused - exact).norm()
+
+
 def test_attention_in_bfloat16_is_near_to_that_in_float32(generator: torch.Generator) -> None:
     attention = SelfAttention(CONFIG).eval()
     hidden = torch.randn(3, 7, 12, generator=generator)

@@ -3,9 +3,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fairseq_distil.modules.linear import Linear, linear
+from fairseq_distil.modules.linear import Linear, _suits_onednn, linear
 
-SHAPES = [(5,), (3, 5), (2, 7, 5), (1, 1, 5), (0, 5)]
+SHAPES = [(5,), (3, 5), (2, 7, 5), (64, 5), (2, 64, 5), (1, 1, 5), (0, 5)]
 
 
 @pytest.mark.parametrize("has_bias", [True, False])
@@ -25,20 +25,42 @@ def test_values_and_gradients_are_those_of_torch(
 
 @pytest.mark.parametrize("needing", [0, 1, 2])
 def test_a_factor_alone_may_need_a_gradient(needing: int, generator: torch.Generator) -> None:
-    factors = [factor.detach() for factor in _factors((4, 5), True, generator)]
+    factors = [factor.detach() for factor in _factors((64, 5), True, generator)]
     factors[needing].requires_grad_()
     (gradient,) = torch.autograd.grad(linear(*factors).square().sum(), factors[needing])
     (expected,) = torch.autograd.grad(F.linear(*factors).square().sum(), factors[needing])
-    torch.testing.assert_close(gradient, expected)
+    torch.testing.assert_close(gradient, expected, atol=1e-4, rtol=1e-5)  # sums of 64 rows in another order
 
 
 def test_strides_do_not_matter(generator: torch.Generator) -> None:
-    input, weight = torch.randn(5, 6, generator=generator).t(), torch.randn(5, 3, generator=generator).t()
-    torch.testing.assert_close(linear(input, weight), input @ weight.t())
+    input, weight = torch.randn(5, 64, generator=generator).t(), torch.randn(5, 3, generator=generator).t()
+    for bias in (torch.randn(3, 3, generator=generator)[:, 1], torch.randn(1, generator=generator).expand(3)):
+        torch.testing.assert_close(linear(input, weight, bias), input @ weight.t() + bias)
+
+
+def test_few_sizes_go_to_onednn_which_keeps_memory_for_each() -> None:
+    weight = torch.ones(3, 5)
+    rows = [rows for rows in range(1, 4097) if _suits_onednn(torch.ones(rows, 5), weight, None)]
+    assert rows == [64, 128, 256, 512, 1024, 2048, 4096] * torch.backends.mkldnn.is_available()
+
+
+def test_it_can_be_switched_off() -> None:
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert not _suits_onednn(torch.ones(64, 5), torch.ones(3, 5), None)
+
+
+def test_wrong_shapes_are_named_as_torch_names_them() -> None:
+    with pytest.raises(RuntimeError, match="64x5 and 4x3"):
+        linear(torch.ones(64, 5), torch.ones(3, 4))
+
+
+def test_a_traced_model_computes_the_same(generator: torch.Generator) -> None:
+    layer, hidden = Linear(5, 3), torch.randn(64, 5, generator=generator)
+    torch.testing.assert_close(torch.jit.trace(layer, hidden)(hidden), layer(hidden))
 
 
 def test_a_layer_without_gradients_computes_the_same(generator: torch.Generator) -> None:
-    layer, hidden = Linear(5, 3), torch.randn(2, 5, generator=generator)
+    layer, hidden = Linear(5, 3), torch.randn(64, 5, generator=generator)
     with torch.inference_mode():
         torch.testing.assert_close(layer(hidden), hidden @ layer.weight.t() + layer.bias)
 

@@ -70,6 +70,27 @@ def test_overridden_weight_decay_leaves_vectors_alone() -> None:
 
 
 @pytest.mark.parametrize(
+    ("index", "changed", "message"),
+    [
+        (0, {"exp_avg": torch.zeros(3)}, "state of parameter 0 does not fit: its exp_avg is no tensor of shape"),
+        (1, {"exp_avg_sq": None}, "state of parameter 1 does not fit: its exp_avg_sq is no tensor"),
+        (0, {"step": torch.zeros(2)}, r"its step is no tensor of shape \(\)"),
+        (99, {}, "has a parameter 99, but there are"),
+    ],
+)
+def test_state_of_other_parameters_is_refused(index: int, changed: dict, message: str) -> None:
+    """torch's kernel would read and write beyond it."""
+    params = parameters()
+    optimizer = optimizer_for(params)
+    set_gradients(params, 1)
+    optimizer.step()
+    state = optimizer.state_dict()
+    state["state"][index] = {**state["state"][0 if index == 99 else index], **changed}
+    with pytest.raises(UserError, match=message):
+        optimizer.load_state_dict(state)
+
+
+@pytest.mark.parametrize(
     ("name", "value"), [("adamw_beta1", 1.0), ("adamw_beta2", -0.1), ("adamw_eps", -1e-6), ("adamw_weight_decay", -1.0)]
 )
 def test_impossible_setting_is_named(name: str, value: float) -> None:
