@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from fairseq_distil.checkpoints.key_maps import WORD_EMBEDDINGS
 from fairseq_distil.modules import cpu_has_bfloat16
 
 from .commands import ForkedCommands, Run
@@ -39,6 +40,7 @@ def test_bfloat16_keeps_weights_in_float32(
     assert {tensor.dtype for tensor in run.weights().values()} == {torch.float32}
     float32_loss, bfloat16_loss = (r.scalars("valid")["loss"][TEACHER["max_update"]] for r in (teacher, run))
     if cpu_has_bfloat16():
-        assert 0 < abs(bfloat16_loss - float32_loss) < 0.1
+        assert abs(bfloat16_loss - float32_loss) < 0.1
+        assert not torch.equal(run.weights()[WORD_EMBEDDINGS], teacher.weights()[WORD_EMBEDDINGS])
     else:
         assert bfloat16_loss == float32_loss and "bfloat16 is computed in float32 here" in run.stdout
