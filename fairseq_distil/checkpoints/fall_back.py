@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from fairseq_distil.checkpoints.atomic_saving import copy_atomically
+from fairseq_distil.checkpoints.zip_check import is_plain
 from fairseq_distil.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -25,16 +26,12 @@ def is_whole(path: Path) -> bool:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            if archive.testzip() is not None or any(map(_is_unusual, archive.infolist())):
+            if archive.testzip() is not None or not all(map(is_plain, archive.infolist())):
                 return False
         torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except Exception:  # damage can make anything of a file
         return False
     return True
-
-
-def _is_unusual(record: zipfile.ZipInfo) -> bool:
-    return bool(record.external_attr or record.internal_attr or record.compress_type != zipfile.ZIP_STORED)
 
 
 def fall_back_if_damaged(last: Path) -> None:

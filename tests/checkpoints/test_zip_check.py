@@ -20,15 +20,49 @@ def test_what_torch_writes_passes(tmp_path: Path, is_zip: bool) -> None:
     require_plain_zip(tmp_path / "x.pt")
 
 
-def test_compressed_records(checkpoint: Path, tmp_path: Path) -> None:
-    """A megabyte that torch would make a gigabyte of."""
-    bomb = tmp_path / "bomb.pt"
-    with zipfile.ZipFile(checkpoint) as source, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as target:
+@pytest.fixture
+def bomb(checkpoint: Path, tmp_path: Path) -> Path:
+    """A file as small as it likes, which torch makes as large as it says."""
+    path = tmp_path / "bomb.pt"
+    with zipfile.ZipFile(checkpoint) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
         for record in source.namelist():
             target.writestr(record, source.read(record))
-    assert torch.load(bomb)["weight"].sum() == 1000  # torch takes it
-    with pytest.raises(UserError, match="bomb.pt: .* holds compressed records, which torch does not write"):
+    assert torch.load(path)["weight"].sum() == 1000  # torch takes it
+    return path
+
+
+def test_compressed_records(bomb: Path) -> None:
+    with pytest.raises(UserError, match="bomb.pt: .*: a record is compressed, or not described as torch does"):
         require_plain_zip(bomb)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "reason"),
+    [
+        (6, 99, "zip file version 9.9"),  # the version that is needed to read a record
+        (9, 8, "'utf-8' codec can't decode byte 0xff"),  # its name is said to be UTF-8, and is not
+    ],
+)
+def test_records_that_torch_reads_but_python_does_not(bomb: Path, place: int, value: int, reason: str) -> None:
+    content = bytearray(bomb.read_bytes())
+    entry = content.index(b"PK\x01\x02")  # the first of the central directory
+    content[entry + place] = value
+    if place == 9:
+        last = content.rindex(b"PK\x01\x02")
+        content[last + place] = value
+        content[last + 46] = 0xFF
+    bomb.write_bytes(content)
+    with pytest.raises(UserError, match=f"bomb.pt: .*: its directory of records cannot be read: {reason}"):
+        require_plain_zip(bomb)
+
+
+def test_a_record_that_is_said_to_be_a_directory(checkpoint: Path) -> None:
+    """torch would read nothing, and take what is in memory for the values."""
+    content = bytearray(checkpoint.read_bytes())
+    content[content.rindex(b"PK\x01\x02") + 38] |= 0x10
+    checkpoint.write_bytes(content)
+    with pytest.raises(UserError, match="a record is compressed, or not described as torch does"):
+        require_plain_zip(checkpoint)
 
 
 def test_records_that_share_their_bytes(checkpoint: Path, tmp_path: Path) -> None:
