@@ -11,12 +11,14 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 from fairseq import checkpoint_utils, file_io
 from fairseq.file_io import PathManager
 
+from fairseq_distil.atomic_file import replace_whole
 from fairseq_distil.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -86,18 +88,11 @@ def _require_finite(weights: Mapping[str, Any], filename: str) -> None:
 
 def _replace(path: str, write: Callable[[BinaryIO], object]) -> None:
     """Let ``write`` fill a new file, each attempt from its beginning, and give it the name of the old one."""
-    unfinished = f"{path}.tmp"
     for attempts_left in reversed(range(ATTEMPTS)):
         try:
-            with open(unfinished, "wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, path)
-            _sync_directory(path)
+            replace_whole(Path(path), write, Path(f"{path}.tmp"))
             return
         except (OSError, RuntimeError) as error:
-            _remove(unfinished)
             reason = _reason(error)
             if not attempts_left:
                 raise UserError(
@@ -106,22 +101,6 @@ def _replace(path: str, write: Callable[[BinaryIO], object]) -> None:
                 ) from error
             logger.warning("%s: not written: %s; trying again", path, reason)
             time.sleep(SECONDS_BETWEEN_ATTEMPTS)
-
-
-def _sync_directory(path: str) -> None:
-    # Without it, a rename may not outlive a power cut.
-    descriptor = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        logger.debug("%s: cannot be removed", path)
 
 
 def _reason(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """Checkpoints of this plugin from converted weights."""
 
-import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from fairseq.dataclass.initialize import add_defaults
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from fairseq_distil.atomic_file import replace_whole
 from fairseq_distil.checkpoints.key_maps import HEAD_BIAS
 from fairseq_distil.checkpoints.weight_shapes import require_shapes
 from fairseq_distil.errors import UserError
@@ -54,12 +55,7 @@ def plugin_checkpoint(
 def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
     """Write it aside, then rename: the file is whole or absent."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        torch.save(dict(checkpoint), temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    replace_whole(path, partial(torch.save, dict(checkpoint)), path.with_name(f"{path.name}.tmp"))
 
 
 def _configuration(model: Mapping[str, Any]) -> dict[str, Any]:

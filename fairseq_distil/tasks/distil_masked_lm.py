@@ -24,27 +24,12 @@ from fairseq_distil.errors import UserError
 from fairseq_distil.models import DistilEncoderModel
 from fairseq_distil.models.teacher_student import without_missing_teacher
 
-from .autocast_steps import AutocastSteps
-from .dictionary_state import DictionaryState
 from .distil_masked_lm_config import DistilMaskedLMConfig, require_valid
-from .early_stopping_state import EarlyStoppingState
-from .elastic_resume import ElasticResume
-from .length_limit import LengthLimit
-from .numerical_guard import NumericalGuard
-from .stoppable_validation import StoppableValidation
+from .project_task import ProjectTask
 
 
 @register_task("distil_masked_lm", dataclass=DistilMaskedLMConfig)
-class DistilMaskedLMTask(
-    NumericalGuard,
-    StoppableValidation,
-    AutocastSteps,
-    EarlyStoppingState,
-    DictionaryState,
-    ElasticResume,
-    LengthLimit,
-    MaskedLMTask,
-):
+class DistilMaskedLMTask(ProjectTask, MaskedLMTask):
     """Blocks of text with masks drawn anew each epoch, for the whole batch at once; no next-sentence prediction."""
 
     TOO_LONG = (

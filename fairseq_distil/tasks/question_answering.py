@@ -26,13 +26,7 @@ from fairseq_distil.models import DistilEncoderModel
 from fairseq_distil.models.teacher_student import without_missing_teacher
 from fairseq_distil.workers import gather_from_workers
 
-from .autocast_steps import AutocastSteps
-from .dictionary_state import DictionaryState
-from .early_stopping_state import EarlyStoppingState
-from .elastic_resume import ElasticResume
-from .length_limit import LengthLimit
-from .numerical_guard import NumericalGuard
-from .stoppable_validation import StoppableValidation
+from .project_task import ProjectTask
 
 BEST_SPANS = "_best_spans"  # fairseq does not print what begins with an underscore
 
@@ -54,16 +48,7 @@ class QuestionAnsweringConfig(FairseqDataclass):
 
 
 @register_task("question_answering", dataclass=QuestionAnsweringConfig)
-class QuestionAnsweringTask(
-    NumericalGuard,
-    StoppableValidation,
-    AutocastSteps,
-    EarlyStoppingState,
-    DictionaryState,
-    ElasticResume,
-    LengthLimit,
-    FairseqTask,
-):
+class QuestionAnsweringTask(ProjectTask, FairseqTask):
     """SQuAD v1.1: windows of a context after a question, and the positions of the answer.
 
     Validation reports ``exact_match`` and ``f1`` in percent, over all questions of the split: the best span of each

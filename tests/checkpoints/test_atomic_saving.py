@@ -13,6 +13,7 @@ import torch
 from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
 
+from fairseq_distil import atomic_file
 from fairseq_distil.checkpoints import atomic_saving
 from fairseq_distil.checkpoints.atomic_saving import copy_atomically, save_atomically
 from fairseq_distil.checkpoints.fall_back import is_whole
@@ -98,7 +99,7 @@ def test_ctrl_c_is_not_tried_again(path: Path, monkeypatch: pytest.MonkeyPatch) 
     def open_file(name: str, mode: str) -> InterruptedFile:
         return InterruptedFile(io.FileIO(name, mode))
 
-    monkeypatch.setattr(atomic_saving, "open", open_file, raising=False)
+    monkeypatch.setattr(atomic_file, "open", open_file, raising=False)
     with pytest.raises(KeyboardInterrupt):
         save_atomically(CHECKPOINT, str(path))
     assert path.read_bytes() == OLD

@@ -43,20 +43,21 @@ def start_and_signal(
     return start
 
 
+@pytest.fixture
+def start_again(commands: ForkedCommands, worker_options: Options, tmp_path: Path) -> Callable[[], Run]:
+    """Runs both to the end in ``tmp_path``."""
+    return lambda: commands.run_workers(partial(worker_options, tmp_path), 2, tmp_path)
+
+
 @pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_sigterm_to_one_of_them(
-    rank: int,
-    start_and_signal: Callable[..., list[Run]],
-    commands: ForkedCommands,
-    worker_options: Options,
-    two_workers: Run,
-    tmp_path: Path,
+    rank: int, start_and_signal: Callable[..., list[Run]], start_again: Callable[[], Run], two_workers: Run
 ) -> None:
     first, second = start_and_signal(rank, signal.SIGTERM)
     assert (first.exit_status, second.exit_status) == (EXIT_STOPPED, EXIT_STOPPED), first.stderr + second.stderr
     last_update = int(first.logged("train_inner")[-1]["num_updates"])
     assert first.checkpoint()["optimizer_history"][-1]["num_updates"] == last_update
-    resumed = commands.run_workers(partial(worker_options, tmp_path), 2, tmp_path)
+    resumed = start_again()
     assert int(resumed.logged("train_inner")[0]["num_updates"]) == last_update + 1
     assert_ended_alike(resumed, two_workers, from_update=1)
 
@@ -64,15 +65,10 @@ def test_sigterm_to_one_of_them(
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_kill_of_one_of_them(
-    rank: int,
-    start_and_signal: Callable[..., list[Run]],
-    commands: ForkedCommands,
-    worker_options: Options,
-    two_workers: Run,
-    tmp_path: Path,
+    rank: int, start_and_signal: Callable[..., list[Run]], start_again: Callable[[], Run], two_workers: Run
 ) -> None:
     """The other one does not wait for it for ever."""
     ended = start_and_signal(rank, signal.SIGKILL)
     assert ended[rank].exit_status == -signal.SIGKILL and ended[1 - rank].exit_status > 0
-    resumed = commands.run_workers(partial(worker_options, tmp_path), 2, tmp_path)
+    resumed = start_again()
     assert_ended_alike(resumed, two_workers, from_update=1)

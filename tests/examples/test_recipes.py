@@ -11,7 +11,7 @@ import pytest
 from fairseq import tasks
 from fairseq.trainer import Trainer
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 ROOT = Path(__file__).parents[2]
@@ -78,22 +78,25 @@ def tiny_teacher(setup_run: Callable, tmp_path_factory: pytest.TempPathFactory) 
     return setup_run({"_name": "distil_encoder", **TINY_TEACHER}).save_checkpoint(path)
 
 
+@pytest.fixture
+def tiny_cfg(compose_recipe: Callable, data: str, tiny_teacher: str, tmp_path: Path, recipe: Path) -> DictConfig:
+    """A recipe of pre-training at a tiny size."""
+    teacher = [f"model.teacher={tiny_teacher}"] if "model.teacher" in own_settings(recipe) else []
+    return compose_recipe(recipe, f"task.data={data}", f"checkpoint.save_dir={tmp_path}", *teacher, *TINY)
+
+
 def test_all_recipes_are_found() -> None:
     found = {f"{path.parts[-3]}/{path.stem}" for path in RECIPES}
     assert found >= {"quickstart/teacher", "quickstart/student", "quickstart/no_teacher", "distilbert/distilbert"}
 
 
 @pretraining_recipe
-def test_trains_at_a_tiny_size(
-    compose_recipe: Callable, data: str, tiny_teacher: str, tmp_path: Path, recipe: Path
-) -> None:
-    teacher = [f"model.teacher={tiny_teacher}"] if "model.teacher" in own_settings(recipe) else []
-    cfg = compose_recipe(recipe, f"task.data={data}", f"checkpoint.save_dir={tmp_path}", *teacher, *TINY)
-    task = tasks.setup_task(cfg.task)
-    model = task.build_model(cfg.model)
-    trainer = Trainer(cfg, task, model, task.build_criterion(cfg.criterion))
+def test_trains_at_a_tiny_size(tiny_cfg: DictConfig) -> None:
+    task = tasks.setup_task(tiny_cfg.task)
+    model = task.build_model(tiny_cfg.model)
+    trainer = Trainer(tiny_cfg, task, model, task.build_criterion(tiny_cfg.criterion))
     assert (model.config.width, model.config.vocabulary_size) == (12, 46)
-    assert model.config.layers == (cfg.model.encoder_layers or 6)
+    assert model.config.layers == (tiny_cfg.model.encoder_layers or 6)
     task.load_dataset("train")
     dataset = task.dataset("train")
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -106,15 +109,11 @@ def test_trains_at_a_tiny_size(
 
 
 @pretraining_recipe
-def test_every_sample_is_in_a_batch(
-    compose_recipe: Callable, data: str, tiny_teacher: str, tmp_path: Path, recipe: Path
-) -> None:
+def test_every_sample_is_in_a_batch(tiny_cfg: DictConfig) -> None:
     """fairseq leaves the last batch out where its size is no multiple of what is required, by default of 8."""
-    teacher = [f"model.teacher={tiny_teacher}"] if "model.teacher" in own_settings(recipe) else []
-    cfg = compose_recipe(recipe, f"task.data={data}", f"checkpoint.save_dir={tmp_path}", *teacher, *TINY)
-    task = tasks.setup_task(cfg.task)
+    task = tasks.setup_task(tiny_cfg.task)
     task.load_dataset("valid")
-    dataset, settings = task.dataset("valid"), cfg.dataset
+    dataset, settings = task.dataset("valid"), tiny_cfg.dataset
     sizes = (settings.max_tokens_valid, settings.batch_size_valid, None, False, settings.required_batch_size_multiple)
     batches = task.get_batch_iterator(dataset, *sizes).frozen_batches
     assert sum(map(len, batches)) == len(dataset) and len(dataset) % 8 > 0
