@@ -26,7 +26,14 @@ from fairseq_distil.checkpoints.transformers_directory import CONFIG_FILE  # noq
 from fairseq_distil.errors import UserError  # noqa: E402
 from fairseq_distil.evaluation import compare  # noqa: E402
 from fairseq_distil.evaluation.report import markdown, write_report  # noqa: E402
-from fairseq_distil.evaluation.retention import Comparison, default_jobs, find_tasks, measure_retention, own_task  # noqa: E402
+from fairseq_distil.evaluation.retention import (  # noqa: E402
+    Comparison,
+    default_jobs,
+    find_tasks,
+    measure_retention,
+    overrides_of,
+    own_task,
+)
 from fairseq_distil.exit_status import exit_status  # noqa: E402
 
 
@@ -73,7 +80,7 @@ def compare_on_tasks(options: argparse.Namespace) -> str:
         if getattr(options, name) < 1:
             raise UserError(f"--{name} is {getattr(options, name)}, but must be at least 1")
     names = options.tasks.split(",") if options.tasks else None
-    own = [own_task(name, path, options.override) for name, path in options.own]
+    own = [own_task(name, path, overrides_of(name, options.override)) for name, path in options.own]
     if len({task.name for task in own}) < len(own):
         raise UserError(f"--own names must differ, found {', '.join(task.name for task in own)}")
     return measure_retention(
@@ -116,8 +123,9 @@ def parse_options() -> argparse.Namespace:
         "--jobs", type=int, default=default_jobs(), metavar="N", help="runs side by side (default here: %(default)s)"
     )
     tasks.add_argument(
-        "--override", action="append", default=[], metavar="KEY=VALUE",
-        help="setting of all recipes (examples/glue, examples/squad) to change, such as optimization.lr=[2e-4]",
+        "--override", action="append", default=[], metavar="[TASK:]KEY=VALUE",
+        help="setting to change of all recipes (examples/glue, examples/squad), such as optimization.lr=[2e-4], or of "
+        "one, such as SQuAD:optimization.max_update=500",
     )  # fmt: skip
     return parser.parse_args()
 

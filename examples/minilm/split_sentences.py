@@ -9,13 +9,12 @@ than 4 or more than 60 words are left out. A blank line stands between the sente
 
 import argparse
 import os
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from fairseq_distil.data.sentence_boundary import SENTENCE_BOUNDARY
 from fairseq_distil.data.text_files import read_lines
 
-BOUNDARY = re.compile(r"""(?<=[.!?])\s+(?=[A-Z"'(])""")
 FEWEST_WORDS, MOST_WORDS = 4, 60
 
 
@@ -24,7 +23,7 @@ def sentences(paragraphs: Iterable[str]) -> Iterator[str]:
     for paragraph in paragraphs:
         if not paragraph.strip():
             continue
-        for sentence in BOUNDARY.split(paragraph.strip()):
+        for sentence in SENTENCE_BOUNDARY.split(paragraph.strip()):
             if FEWEST_WORDS <= len(sentence.split()) <= MOST_WORDS:
                 yield sentence
         yield ""

@@ -2,6 +2,7 @@
 
 from .downstream_tasks import DOWNSTREAM_TASKS, DownstreamTask
 from .measure import Comparison, default_jobs, measure_retention
+from .overrides import overrides_of
 from .own_tasks import own_task
 from .prepared_tasks import find_tasks
 
@@ -12,5 +13,6 @@ __all__ = [
     "default_jobs",
     "find_tasks",
     "measure_retention",
+    "overrides_of",
     "own_task",
 ]

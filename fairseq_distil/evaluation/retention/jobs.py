@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,17 +21,6 @@ from .fingerprint import digest
 PLAIN = re.compile(r"[\w./-]+", re.ASCII)
 PACKAGE = Path(__file__).parents[2]
 REMOVE = "remove its folder, and run this again"
-OURS = (
-    "common.user_dir",
-    "common.seed",
-    "common.log_format",
-    "common.tensorboard_logdir",
-    "task.data",
-    "model.pretrained",
-    "checkpoint.save_dir",
-    "distributed_training.distributed_world_size",
-)
-"""Settings that tell one run from another, and are not to be overridden."""
 
 
 @dataclass(frozen=True)
@@ -178,11 +166,3 @@ def hydra_value(path: Path) -> str:
     # Backslashes mean themselves, but before a quote.
     escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + (found[2] and "\\'"), text)
     return f"'{escaped}'"
-
-
-def require_no_setting_of_ours(overrides: Sequence[str]) -> None:
-    """Raise a UserError if a setting that tells one run from another is among the overrides."""
-    for override in overrides:
-        name = override.lstrip("+~").partition("=")[0]
-        if name in OURS:
-            raise UserError(f"--override {override}: {name} differs from run to run, and is set for each")

@@ -16,9 +16,10 @@ from fairseq_distil.models import DistilEncoderModel
 from fairseq_distil.models.encoder_loading import read_checkpoint, read_encoder
 
 from .chance import chance
-from .downstream_tasks import EXAMPLES, DownstreamTask
+from .downstream_tasks import DOWNSTREAM_TASKS, EXAMPLES, DownstreamTask
 from .grid import run_grid
-from .jobs import Job, require_no_setting_of_ours
+from .jobs import Job
+from .overrides import overrides_of, require_valid_overrides
 from .prepared_tasks import prepare_task
 from .report import write_retention_report
 from .retention import retention_of
@@ -37,7 +38,7 @@ class Comparison:
         data: of the pre-training, with ``dict.txt`` and the tokeniser; None: what the first checkpoint was trained on
         seeds: runs of each encoder on each task
         at_a_time: runs side by side
-        overrides: settings of all recipes to change
+        overrides: settings of the recipes to change, see :func:`overrides_of`
         output: directory for the data, the runs and the report
     """
 
@@ -58,7 +59,7 @@ def measure_retention(comparison: Comparison) -> str:
     Raises:
         UserError: something is wrong with the encoders, the files, or what the output holds of an earlier call
     """
-    require_no_setting_of_ours(comparison.overrides)
+    require_valid_overrides(comparison.overrides, [*DOWNSTREAM_TASKS, *(task.name for task in comparison.tasks)])
     data = comparison.data or _data_of(next(iter(comparison.models.values())))
     dictionary = load_shared_dictionary([str(data)])
     dictionary.add_symbol(MASK_SYMBOL)
@@ -97,7 +98,7 @@ def _jobs(comparison: Comparison, prepared: Mapping[str, Path]) -> list[Job]:
             data=prepared[task.name],
             seed=seed,
             folder=comparison.output / "runs" / name / task.name / f"seed{seed}",
-            overrides=task.settings + changes,
+            overrides=task.settings + overrides_of(task.name, changes),
         )
         for seed in range(1, comparison.seeds + 1)  # so that a first impression of all comes early
         for task in comparison.tasks

@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from fairseq_distil.errors import UserError
 from fairseq_distil.evaluation.retention.downstream_tasks import DOWNSTREAM_TASKS
 from fairseq_distil.evaluation.retention.grid import run_grid
-from fairseq_distil.evaluation.retention.jobs import Job, best_scores, hydra_value, require_no_setting_of_ours
+from fairseq_distil.evaluation.retention.jobs import Job, best_scores, hydra_value
 
 from ...forked_processes import ForkingServer
 
@@ -140,13 +140,6 @@ def test_the_last_line_of_a_failure_is_what_went_wrong(make_job: Callable) -> No
     lines = "Could not override 'a.b'.\\nKey 'b' is not in struct\\n    full_key: a.b\\n    object_type=C"
     with pytest.raises(UserError, match="exit status 1: Key 'b' is not in struct; see "):
         run_grid([make_job(1, f'raise SystemExit("{lines}")')], at_a_time=1)
-
-
-@pytest.mark.parametrize("override", ["common.seed=7", "+model.pretrained=x", "checkpoint.save_dir=y"])
-def test_what_tells_runs_apart_is_not_overridden(override: str) -> None:
-    require_no_setting_of_ours(["optimization.lr=[1]", "task.max_positions=9"])
-    with pytest.raises(UserError, match="differs from run to run, and is set for each"):
-        require_no_setting_of_ours([override])
 
 
 GRID = """
