@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,7 +91,7 @@ def _runners(options: argparse.Namespace) -> list[Runner]:
     if options.model:
         return [runner for name, path in options.model for runner in load_runners(name, path, *how)]
     sizes = options.width, options.heads, options.vocab
-    layers = {"teacher": options.layers, "student": max(1, options.layers // 2)}
+    layers = {"teacher": options.layers, "student": options.layers // 2}
     models = {name: random_encoder(count, *sizes) for name, count in layers.items()}
     return [runner for name, model in models.items() for runner in encoder_runners(name, model, *how)]
 
@@ -99,12 +100,14 @@ def _require_valid(options: argparse.Namespace) -> None:
     names = [name for name, _ in options.model or ()]
     if len(set(names)) < len(names):
         raise UserError(f"--model names must differ, found {', '.join(names)}")
-    least = {"batch": 1, "length": 1, "rounds": 1, "vocab": SPECIAL_SYMBOLS + 1}
+    least = {"layers": 2, "batch": 1, "length": 1, "rounds": 1, "vocab": SPECIAL_SYMBOLS + 1}
     for name, lowest in least.items():
         given = getattr(options, name)
         for value in given if isinstance(given, list) else [given]:
             if value < lowest:
                 raise UserError(f"--{name} is {value}, but must be at least {lowest}")
+    if not (math.isfinite(options.seconds) and options.seconds >= 0):
+        raise UserError(f"--seconds is {options.seconds}, but must be a number of seconds, 0 or more")
     require_device(options.device)
     if options.device.startswith("cuda") and any(path.suffix == ".onnx" for _, path in options.model or ()):
         raise UserError("ONNX files run on the CPU here; measure them with --device cpu")

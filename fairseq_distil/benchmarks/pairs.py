@@ -1,6 +1,7 @@
 """Two commands that take turns, each run in a process of its own, and the ratios of what they print."""
 
 import json
+import math
 import shlex
 import shutil
 import statistics
@@ -31,12 +32,16 @@ def run_for_record(command: Sequence[str]) -> dict[str, Any]:
         raise UserError(f"{shown}: failed with exit status {ended.returncode}: {reason}")
     try:
         record = json.loads(ended.stdout.strip().splitlines()[-1])
-        missing = [key for key in NEEDED if not isinstance(record[key], int | float)]
+        missing = [key for key in NEEDED if not _is_measured(record[key])]
     except (IndexError, KeyError, TypeError, ValueError):
         missing = NEEDED
     if missing:
-        raise UserError(f"{shown}: its last line should be a JSON object with {' and '.join(NEEDED)}")
+        raise UserError(f"{shown}: its last line should be a JSON object with {' and '.join(NEEDED)}, both above 0")
     return record
+
+
+def _is_measured(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
 
 
 def alternate(ours: Sequence[str], other: Sequence[str], pairs: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:

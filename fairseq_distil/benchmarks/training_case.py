@@ -79,6 +79,8 @@ class TrainingCase:
             object.__setattr__(self, "teacher_dtype", self._type_of_products())
         if self.width % self.heads:
             raise UserError(f"--heads {self.heads} does not divide --width {self.width}")
+        if self.positions == "masked" and not self.distils:
+            raise UserError("--positions is of the soft-target term, which masked_lm has not; leave it out")
         if self.encoder == "roberta" and self.distils:
             raise UserError("--encoder roberta cannot be distilled; add --objective masked_lm")
         if self.encoder == "roberta" and (self.compile or self.teacher_dtype != "same"):

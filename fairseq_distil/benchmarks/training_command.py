@@ -31,6 +31,7 @@ AGAINST = {
     "fairseq-train": {"loop": "fairseq-train"},
 }
 """What the other one of a pair does differently."""
+PAIRS = 5
 
 
 def parse_options(arguments: Sequence[str] | None, description: str | None = None) -> argparse.Namespace:
@@ -44,7 +45,7 @@ def parse_options(arguments: Sequence[str] | None, description: str | None = Non
         "--sweep", action="append", metavar="NAME", help="batch, length, vocab or layers, or NAME=VALUE,VALUE; repeat"
     )
     modes.add_argument("--profile", action="store_true", help="where the time goes: by stage and kind of work")
-    parser.add_argument("--pairs", type=int, default=5, help="turns of each with --peer or --against (default: 5)")
+    parser.add_argument("--pairs", type=int, help=f"turns of each with --peer or --against (default: {PAIRS})")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="with --sweep: plot to write")
     return parser.parse_args(arguments)
 
@@ -62,11 +63,16 @@ def run(options: argparse.Namespace) -> None:
         UserError: the options do not go together, or what they ask for cannot be measured
     """
     case = case_from(options)
-    if options.pairs < 1:
+    has_turns = options.peer is not None or options.against is not None
+    if options.pairs is not None and not has_turns:
+        raise UserError("--pairs are turns with --peer or --against; add one of them, or leave --pairs out")
+    if options.pairs is not None and options.pairs < 1:
         raise UserError(f"--pairs is {options.pairs}, but must be at least 1")
-    if options.plot is not None and not options.sweep:
-        raise UserError("--plot draws what --sweep measures; add --sweep, or leave --plot out")
-    if options.peer is not None or options.against:
+    if options.plot is not None:
+        if not options.sweep:
+            raise UserError("--plot draws what --sweep measures; add --sweep, or leave --plot out")
+        _require_writable(options.plot)
+    if has_turns:
         _compare(case, options)
     elif options.sweep:
         _sweep(case, options)
@@ -74,6 +80,18 @@ def run(options: argparse.Namespace) -> None:
         _profile(case)
     else:
         _print(measure_fairseq_train(case) if case.loop == "fairseq-train" else measure_step(case))
+
+
+def _require_writable(plot: Path) -> None:
+    """Before the measurements, which take minutes."""
+    try:
+        if plot.is_dir():
+            raise IsADirectoryError("it is a directory")
+        plot.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=plot.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"--plot {plot}: cannot be written: {error.strerror or error}") from error
 
 
 def _peer_command(text: str) -> list[str]:
@@ -91,19 +109,22 @@ def _compare(case: TrainingCase, options: argparse.Namespace) -> None:
         other = _peer_command(options.peer)
     else:
         other = _command(replace(case, **AGAINST[options.against]))
-    records = []
-    for pair in alternate(_command(case), other, options.pairs):
+    records, pairs = [], PAIRS if options.pairs is None else options.pairs
+    for pair in alternate(_command(case), other, pairs):
         records.append(pair)
         for record in pair:
             _print(record)
         ratio = pair[1]["seconds_per_step"] / pair[0]["seconds_per_step"]
-        print(f"pair {len(records)} of {options.pairs}: other's time / ours {ratio:.3f}", file=sys.stderr, flush=True)
+        print(f"pair {len(records)} of {pairs}: other's time / ours {ratio:.3f}", file=sys.stderr, flush=True)
     _print(summary(records))
 
 
 def _sweep(case: TrainingCase, options: argparse.Namespace) -> None:
     sweeps: dict[str, list[dict[str, Any]]] = {}
-    cases = {name: sweep_cases(case, name, values) for name, values in map(parse_sweep, options.sweep)}
+    parsed = [parse_sweep(text) for text in options.sweep]
+    cases = {name: sweep_cases(case, name, values) for name, values in parsed}
+    if len(cases) < len(parsed):
+        raise UserError(f"--sweep names must differ, found {', '.join(name for name, _ in parsed)}")
     for name, cases_of_sweep in cases.items():
         sweeps[name] = []
         for one in cases_of_sweep:

@@ -22,7 +22,7 @@ class TermScales(NamedTuple):
 
     def gradient_unit(self, has_teacher: bool) -> float:
         """What a tile's gradient is to be multiplied by, which is cheaper done where it has been multiplied out."""
-        return self.temperature * self.soft_target if has_teacher and self.soft_target > 0 else 1.0
+        return self.temperature * self.soft_target if has_teacher and self.soft_target != 0 else 1.0
 
 
 def replace_by_gradient(

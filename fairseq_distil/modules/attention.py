@@ -36,7 +36,7 @@ class SelfAttention(nn.Module):
             ``(batch, length, width)``
         """
         batch, length, width = hidden.shape
-        heads = self.query_key_value(hidden).view(batch, length, 3, self.attention_heads, -1)
+        heads = self.query_key_value(hidden).view(batch, length, 3, self.attention_heads, width // self.attention_heads)
         query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
         if self._is_faster_in_steps(query):
             context = self._attend_in_steps(query, key, value, attention_mask)

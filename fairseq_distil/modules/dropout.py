@@ -14,10 +14,15 @@ class Dropout(nn.Module):
     """Zeroes elements with ``probability`` in training, and scales the others so that the mean stays.
 
     On a CPU the probability is rounded to a multiple of 1/65,536, and the scale is that of the rounded one.
+
+    Raises:
+        ValueError: ``probability`` is not in [0, 1]
     """
 
     def __init__(self, probability: float) -> None:
         super().__init__()
+        if not 0 <= probability <= 1:
+            raise ValueError(f"the probability of dropout is {probability}, but must be in [0, 1]")
         self.probability = probability
 
     def forward(self, hidden: Tensor) -> Tensor:

@@ -73,8 +73,9 @@ class _OneDnnLinear(torch.autograd.Function):
         input, weight = ctx.saved_tensors
         rows = gradient.reshape(-1, weight.size(0))
         needs_input, needs_weight, needs_bias = ctx.needs_input_grad
-        return (
-            _product(gradient, weight.t(), None) if needs_input else None,
-            rows.t() @ input.reshape(-1, weight.size(1)) if needs_weight else None,
-            rows.sum(0) if needs_bias else None,
-        )
+        with torch.autocast("cpu", enabled=False):  # as the forward
+            return (
+                _product(gradient, weight.t(), None) if needs_input else None,
+                rows.t() @ input.reshape(-1, weight.size(1)) if needs_weight else None,
+                rows.sum(0) if needs_bias else None,
+            )

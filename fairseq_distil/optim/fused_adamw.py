@@ -1,5 +1,6 @@
 """torch's fused AdamW with BERT's groups of weight decay, registered as ``fused_adamw``."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional
@@ -97,5 +98,5 @@ def _require_valid(cfg: FusedAdamWConfig) -> None:
         if not 0 <= getattr(cfg, name) < 1:
             raise UserError(f"optimizer.{name} is {getattr(cfg, name)}, but must be in [0, 1)")
     for name in ("adamw_eps", "adamw_weight_decay"):
-        if getattr(cfg, name) < 0:
-            raise UserError(f"optimizer.{name} is {getattr(cfg, name)}, but must not be negative")
+        if not 0 <= getattr(cfg, name) < math.inf:
+            raise UserError(f"optimizer.{name} is {getattr(cfg, name)}, but must be a number, 0 or more")

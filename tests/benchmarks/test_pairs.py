@@ -65,10 +65,13 @@ def test_other_work_is_refused() -> None:
     [
         ("import sys; sys.exit('error: no such thing')", "failed with exit status 1: no such thing$"),
         ("raise SystemExit(3)", "failed with exit status 3: no message$"),
-        ("print('done')", "its last line should be a JSON object with seconds_per_step and peak_mib$"),
+        ("print('done')", "its last line should be a JSON object with seconds_per_step and peak_mib, both above 0$"),
         ("print('[1]')", "its last line should be a JSON object"),
         ("print('{}')", "its last line should be a JSON object"),
         ("pass", "its last line should be a JSON object"),
+        ('print(\'{"seconds_per_step": NaN, "peak_mib": 1}\')', "seconds_per_step and peak_mib, both above 0$"),
+        ('print(\'{"seconds_per_step": 1, "peak_mib": 0}\')', "both above 0$"),
+        ('print(\'{"seconds_per_step": true, "peak_mib": 1}\')', "both above 0$"),
     ],
 )
 def test_commands_without_a_record(text: str, message: str) -> None:

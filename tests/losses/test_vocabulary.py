@@ -73,7 +73,13 @@ def test_chunks_equal_the_plain_formula(
 
 @pytest.mark.parametrize(
     "scales",
-    [TermScales(1.0, 1.0, 1.0), TermScales(0.5, 0.0, 3.0), TermScales(8.0, 2.5, 0.0), TermScales(3.0, 0.0, 0.0)],
+    [
+        TermScales(1.0, 1.0, 1.0),
+        TermScales(0.5, 0.0, 3.0),
+        TermScales(8.0, 2.5, 0.0),
+        TermScales(3.0, 0.0, 0.0),
+        TermScales(2.0, -5.0, 1.5),
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("has_teacher", [True, False])

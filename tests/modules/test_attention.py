@@ -66,3 +66,7 @@ def test_attention_in_bfloat16_is_near_to_that_in_float32(generator: torch.Gener
         mixed = attention(hidden)
     assert mixed.dtype == torch.bfloat16
     torch.testing.assert_close(mixed.float(), attention(hidden), atol=0.01, rtol=0.02)
+
+
+def test_an_empty_batch() -> None:
+    assert SelfAttention(CONFIG)(torch.zeros(0, 7, 12)).shape == (0, 7, 12)

@@ -58,3 +58,9 @@ def test_probability_one_drops_everything() -> None:
 
 def test_empty_tensors_pass() -> None:
     assert Dropout(0.5)(torch.ones(0, 5)).shape == (0, 5)
+
+
+@pytest.mark.parametrize("probability", [-0.1, 1.1, float("nan")])
+def test_what_is_no_probability(probability: float) -> None:
+    with pytest.raises(ValueError, match=f"the probability of dropout is {probability}, but must be in"):
+        Dropout(probability)

@@ -77,3 +77,13 @@ def test_double_precision_is_kept() -> None:
 def _factors(shape: tuple[int, ...], has_bias: bool, generator: torch.Generator) -> list[Tensor]:
     shapes = [shape, (3, 5)] + [(3,)] * has_bias
     return [torch.randn(size, generator=generator).requires_grad_() for size in shapes]
+
+
+def test_autocast_around_the_backward_alone_changes_nothing(generator: torch.Generator) -> None:
+    factors = _factors((64, 5), True, generator)
+    expected = torch.autograd.grad(linear(*factors).square().sum(), factors)
+    loss = linear(*factors).square().sum()
+    with torch.autocast("cpu", torch.bfloat16):
+        gradients = torch.autograd.grad(loss, factors)
+    for gradient, other in zip(gradients, expected, strict=True):
+        assert gradient.dtype == torch.float32 and torch.equal(gradient, other)

@@ -1,5 +1,7 @@
 """The registered optimiser against fairseq's own Adam, and against AdamW's formula."""
 
+import math
+
 import pytest
 import torch
 from fairseq.optim.adam import Adam
@@ -91,7 +93,14 @@ def test_state_of_other_parameters_is_refused(index: int, changed: dict, message
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("adamw_beta1", 1.0), ("adamw_beta2", -0.1), ("adamw_eps", -1e-6), ("adamw_weight_decay", -1.0)]
+    ("name", "value"),
+    [
+        ("adamw_beta1", 1.0),
+        ("adamw_beta2", -0.1),
+        ("adamw_eps", -1e-6),
+        ("adamw_weight_decay", -1.0),
+        ("adamw_eps", math.nan),
+    ],
 )
 def test_impossible_setting_is_named(name: str, value: float) -> None:
     with pytest.raises(UserError, match=f"optimizer.{name} is {value}"):

@@ -53,6 +53,9 @@ def test_mistakes_are_one_line_and_status_2(run_script: Callable, tmp_path: Path
     [
         (["--model", "a=b.pt", "--model", "a=c.pt"], "--model names must differ, found a, a"),
         (["--batch", "0"], "--batch is 0, but must be at least 1"),
+        (["--layers", "1"], "--layers is 1, but must be at least 2"),
+        (["--seconds", "nan"], "--seconds is nan, but must be a number of seconds"),
+        (["--seconds", "-1"], "--seconds is -1.0, but must be a number of seconds"),
         (["--rounds", "0"], "--rounds is 0, but must be at least 1"),
         (["--heads", "5"], "5 attention heads do not divide the width 768"),
         (["--device", "nowhere"], "--device nowhere: "),

@@ -85,7 +85,11 @@ def test_mistakes_are_one_line_and_status_2(run_script: Callable) -> None:
         (["--heads", "3"], "--heads 3 does not divide --width 8"),
         (["--peer", "true", "--pairs", "0"], "--pairs is 0, but must be at least 1"),
         (["--plot", "cost.png"], "--plot draws what --sweep measures"),
+        (["--pairs", "3"], "--pairs are turns with --peer or --against"),
         (["--sweep", "depth"], "--sweep depth: choose from"),
+        (["--sweep", "batch=1", "--sweep", "batch=2"], "--sweep names must differ, found batch, batch"),
+        (["--sweep", "batch", "--plot", "/dev/null/cost.png"], "--plot /dev/null/cost.png: cannot be written: "),
+        (["--sweep", "batch", "--plot", "/"], "--plot /: cannot be written: it is a directory"),
         (["--profile", "--loop", "fairseq-train"], "--profile is of the bare step"),
     ],
 )
