@@ -28,10 +28,10 @@ def has_masked_lm_head(weights: Dict[str, Tensor]) -> bool:
 
 
 def read_pretrained(cfg: DistilEncoderConfig, task: FairseqTask) -> StoredEncoder:
-    """Read ``cfg.pretrained``; its sizes are the model's, with ``cfg``'s dropout and possibly fewer positions.
+    """Read ``cfg.pretrained``; its sizes are the model's, with ``cfg``'s dropout and number of positions.
 
-    More positions than it has are a warning alone where the task sets them: fairseq's task for sentences always asks
-    for some number of its own.
+    More positions than it has are not made where the task sets them, and a warning: fairseq's task for sentences always
+    asks for some number of its own.
 
     Raises:
         UserError: it cannot be read, or ``cfg`` asks for another size
@@ -40,13 +40,7 @@ def read_pretrained(cfg: DistilEncoderConfig, task: FairseqTask) -> StoredEncode
     sizes = encoder_sizes(stored.config)
     for name, size in sizes.items():
         wanted = cfg[name]
-        are_positions = name == "max_positions" and wanted is not None and wanted > 0
-        if wanted in (None, size) or (are_positions and wanted < size):
-            continue
-        if are_positions and "max_positions" in task.cfg:
-            logger.warning(
-                "pretrained %s: has %d positions, fewer than task.max_positions %d", cfg.pretrained, size, wanted
-            )
+        if wanted in (None, size) or (name == "max_positions" and wanted > 0):
             continue
         raise UserError(
             f"pretrained {cfg.pretrained}: its {name} is {size}, but {wanted} is asked for; leave the sizes out "
@@ -54,18 +48,39 @@ def read_pretrained(cfg: DistilEncoderConfig, task: FairseqTask) -> StoredEncode
         )
     config = replace(
         stored.config,
-        max_positions=min(sizes["max_positions"], cfg.max_positions or sizes["max_positions"]),
+        max_positions=_positions(cfg, task, stored.config.max_positions),
         dropout=cfg.dropout,
         attention_dropout=cfg.attention_dropout,
     )
     return stored._replace(config=config)
 
 
+def _positions(cfg: DistilEncoderConfig, task: FairseqTask, stored: int) -> int:
+    """Of the model, whose stored encoder has ``stored``."""
+    if cfg.max_positions is None or cfg.max_positions <= stored:
+        return cfg.max_positions or stored
+    if "max_positions" in task.cfg:
+        logger.warning(
+            "pretrained %s: has %d positions, fewer than task.max_positions %d",
+            cfg.pretrained,
+            stored,
+            cfg.max_positions,
+        )
+        return stored
+    logger.info("positions from %d on start as repeats of the %d before", stored, stored)
+    return cfg.max_positions
+
+
 def start_from(model: "DistilEncoderModel", weights: Dict[str, Tensor]) -> None:
-    """Take the encoder over, and the masked-LM head where both have one; heads of fine-tuning are left out."""
+    """Take the encoder over, and the masked-LM head where both have one; heads of fine-tuning are left out.
+
+    Positions that the weights lack start as repeats of those that they have, which are better than random ones: most of
+    what a layer has learned about them is about neighbours (Beltagy et al., 2020).
+    """
     shared = {name: tensor for name, tensor in weights.items() if name.startswith(("encoder.", MASKED_LM_HEAD))}
     if POSITIONS in shared:
-        shared[POSITIONS] = shared[POSITIONS][: model.config.max_positions]
+        wanted, held = model.config.max_positions, len(shared[POSITIONS])
+        shared[POSITIONS] = shared[POSITIONS].repeat(-(-wanted // held), 1)[:wanted]
     if not has_masked_lm_head(weights):
         own = model.state_dict()
         shared |= {name: tensor for name, tensor in own.items() if name.startswith(MASKED_LM_HEAD)}
