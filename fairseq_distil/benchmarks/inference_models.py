@@ -67,7 +67,7 @@ def load_runners(name: str, path: Path, dtypes: list[str], outputs: str, device:
 
     Args:
         name: what to call it
-        path: a checkpoint of this plugin, an ONNX file, or a directory of ONNX files or of transformers
+        path: a checkpoint of this plugin, an ONNX file, or a directory of ONNX files, or else of transformers
         dtypes: types of the weights, for PyTorch
         outputs: ``features`` or ``logits``, for PyTorch
         device: for PyTorch; ONNX files run on the CPU
@@ -79,12 +79,15 @@ def load_runners(name: str, path: Path, dtypes: list[str], outputs: str, device:
     if not path.exists():
         raise UserError(f"{path}: no such file or directory")
     for file in onnx_files:
-        yield _onnx_runner(name if len(onnx_files) == 1 else f"{name} {file.name}", file)
-    if not path.is_dir() and not onnx_files:
+        has_own_type = [_onnx_type(other) for other in onnx_files].count(_onnx_type(file)) == 1
+        yield _onnx_runner(name if has_own_type else f"{name} {file.name}", file)
+    if onnx_files:
+        return
+    if not path.is_dir():
         yield from encoder_runners(name, load_encoder(path), dtypes, outputs, device)
     elif (path / "config.json").is_file():
         yield from _transformers_runners(name, path, dtypes, outputs, device)
-    elif not onnx_files:
+    else:
         raise UserError(f"{path}: holds neither ONNX files nor a config.json of transformers")
 
 
@@ -139,9 +142,14 @@ def _transformers_runners(name: str, path: Path, dtypes: list[str], outputs: str
 
 def _onnx_runner(name: str, path: Path) -> Runner:
     graph = load_onnx(path, torch.get_num_threads())
-    dtype = "int8" if "int8" in path.name or "quant" in path.name else "float32"
     outputs = ", ".join(graph.outputs)
-    return Runner(name, "ONNX Runtime", dtype, outputs, graph.run, None, None, None, path.stat().st_size / 2**20)
+    return Runner(
+        name, "ONNX Runtime", _onnx_type(path), outputs, graph.run, None, None, None, path.stat().st_size / 2**20
+    )
+
+
+def _onnx_type(path: Path) -> str:
+    return "int8" if "int8" in path.name or "quant" in path.name else "float32"
 
 
 def _prepared(model: nn.Module, dtype: str, device: str) -> nn.Module:

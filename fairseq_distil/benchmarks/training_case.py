@@ -75,6 +75,8 @@ class TrainingCase:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise UserError(f"--{name} is {getattr(self, name)}; choose from {', '.join(choices)}")
+        if self.teacher_dtype not in ("auto", "same") and not self.distils:
+            raise UserError("--teacher-dtype is of a teacher, which masked_lm has not; leave it out")
         if self.teacher_dtype == "auto":
             object.__setattr__(self, "teacher_dtype", self._type_of_products())
         if self.width % self.heads:

@@ -69,8 +69,8 @@ def run(options: argparse.Namespace) -> None:
     if options.pairs is not None and options.pairs < 1:
         raise UserError(f"--pairs is {options.pairs}, but must be at least 1")
     if options.plot is not None:
-        if not options.sweep:
-            raise UserError("--plot draws what --sweep measures; add --sweep, or leave --plot out")
+        if not options.sweep or case.loop != "step":
+            raise UserError("--plot draws what --sweep measures of the bare step; add --sweep, or leave --plot out")
         _require_writable(options.plot)
     if has_turns:
         _compare(case, options)
@@ -108,7 +108,10 @@ def _compare(case: TrainingCase, options: argparse.Namespace) -> None:
     if options.peer is not None:
         other = _peer_command(options.peer)
     else:
-        other = _command(replace(case, **AGAINST[options.against]))
+        different = replace(case, **AGAINST[options.against])
+        if different == case:
+            raise UserError(f"--against {options.against} is what is measured already; leave one of the two out")
+        other = _command(different)
     records, pairs = [], PAIRS if options.pairs is None else options.pairs
     for pair in alternate(_command(case), other, pairs):
         records.append(pair)

@@ -56,6 +56,7 @@ def test_the_teacher_is_held_in_the_type_of_the_products(settings: dict, expecte
         ({"vocab": 5}, "--vocab is 5, but must be at least 6"),
         ({"heads": 5}, "--heads 5 does not divide --width 768"),
         ({"positions": "some"}, "--positions is some; choose from all, masked"),
+        ({"teacher_dtype": "bfloat16", "objective": "masked_lm"}, "--teacher-dtype is of a teacher, which masked_lm"),
         ({"positions": "masked", "objective": "masked_lm"}, "--positions is of the soft-target term"),
         ({"encoder": "roberta"}, "--encoder roberta cannot be distilled"),
         ({"encoder": "roberta", "objective": "masked_lm", "compile": True}, "has neither --compile nor"),

@@ -17,6 +17,7 @@ from fairseq_distil.losses import (
     reference_vocabulary_loss,
     vocabulary_loss,
 )
+from fairseq_distil.losses import vocabulary as vocabulary_module
 
 VOCABULARY = 47
 ROW_BYTES = 4 * VOCABULARY
@@ -53,18 +54,19 @@ def assert_equal_losses(actual: tuple, expected: tuple, atol: float, rtol: float
         )
 
 
-@pytest.mark.parametrize("tile_bytes", [1, ROW_BYTES, 2 * ROW_BYTES, 5 * ROW_BYTES + 3, 2**26])
+@pytest.mark.parametrize("chunk_bytes", [1, 3 * ROW_BYTES, 8 * ROW_BYTES, 2**26], ids=["1", "2", "8", "all"])
+@pytest.mark.parametrize("tile_bytes", [1, ROW_BYTES, 5 * ROW_BYTES + 3, 2**26])
 @pytest.mark.parametrize(
     ("rows", "masked_rows", "width", "teacher_width"),
     [(3, 1, 12, 12), (17, 3, 12, 13), (17, 0, 5, 12), (7, 7, 12, 12), (0, 0, 12, 12), (1, 1, 1, 7)],
 )
 def test_chunks_equal_the_plain_formula(
-    rows: int, masked_rows: int, width: int, teacher_width: int, tile_bytes: int
+    rows: int, masked_rows: int, width: int, teacher_width: int, tile_bytes: int, chunk_bytes: int
 ) -> None:
     student, teacher = random_projection(rows, width, seed=1), random_projection(rows, teacher_width, seed=2)
     arguments = (student, teacher, random_targets(masked_rows), PUBLISHED)
     assert_equal_losses(
-        with_gradients(vocabulary_loss, *arguments, tile_bytes=tile_bytes),
+        with_gradients(vocabulary_loss, *arguments, chunk_bytes=chunk_bytes, tile_bytes=tile_bytes),
         with_gradients(reference_vocabulary_loss, *arguments),
         atol=1e-4,
         rtol=1e-5,
@@ -88,7 +90,7 @@ def test_temperatures_and_scales(scales: TermScales, has_teacher: bool) -> None:
     teacher = random_projection(11, 12, seed=2) if has_teacher else None
     arguments = (student, teacher, random_targets(5), scales)
     assert_equal_losses(
-        with_gradients(vocabulary_loss, *arguments, tile_bytes=3 * ROW_BYTES),
+        with_gradients(vocabulary_loss, *arguments, chunk_bytes=4 * ROW_BYTES, tile_bytes=3 * ROW_BYTES),
         with_gradients(reference_vocabulary_loss, *arguments),
         atol=1e-4,
         rtol=1e-5,
@@ -100,7 +102,8 @@ def test_temperatures_and_scales(scales: TermScales, has_teacher: bool) -> None:
 )
 def test_other_floating_point_types(dtype: torch.dtype, atol: float, rtol: float) -> None:
     arguments = (random_projection(7, 12, 1, dtype), random_projection(7, 12, 2, dtype), random_targets(3), PUBLISHED)
-    losses, gradients = with_gradients(vocabulary_loss, *arguments, tile_bytes=2 * ROW_BYTES)
+    chunk_bytes = 4 * dtype.itemsize * VOCABULARY
+    losses, gradients = with_gradients(vocabulary_loss, *arguments, chunk_bytes=chunk_bytes, tile_bytes=2 * ROW_BYTES)
     assert all(value.dtype == torch.float32 for value in losses)
     assert all(gradient.dtype == dtype for gradient in gradients)
     assert_equal_losses(
@@ -215,6 +218,28 @@ def test_memory_does_not_grow_with_rows_times_vocabulary(rows: int) -> None:
             tile_bytes=7 * ROW_BYTES,
         )
     assert largest.elements == chunk_rows * VOCABULARY
+
+
+def test_products_take_a_power_of_two_of_rows_and_softmaxes_on_a_cpu_a_small_tile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    products, softmaxes = [], []
+    logits, replace = vocabulary_module._logits, vocabulary_module.replace_by_gradient
+
+    def noted_logits(projection: VocabularyProjection, rows: slice) -> Tensor:
+        products.append(len(projection.features[rows]))
+        return logits(projection, rows)
+
+    def noted_replace(student_logits: Tensor, *arguments: object) -> Tensor:
+        softmaxes.append(len(student_logits))
+        return replace(student_logits, *arguments)
+
+    monkeypatch.setattr(vocabulary_module, "_logits", noted_logits)
+    monkeypatch.setattr(vocabulary_module, "replace_by_gradient", noted_replace)
+    monkeypatch.setattr(vocabulary_module, "CPU_TILE_BYTES", 3 * ROW_BYTES)
+    vocabulary_loss(random_projection(17, 5, 1), None, random_targets(5), PUBLISHED, chunk_bytes=11 * ROW_BYTES)
+    assert products == [8, 8, 1]
+    assert softmaxes == [3, 3, 2, 3, 3, 2, 1]
 
 
 def test_sums_of_many_tiles_in_half_precision_are_float32() -> None:

@@ -1,8 +1,12 @@
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from fairseq_distil.modules import EncoderConfig, SelfAttention
+from fairseq_distil.modules.attention import _safe_backends
 
 CONFIG = EncoderConfig(47, padding_index=1, width=12, attention_heads=4, attention_dropout=0.5)
 
@@ -70,3 +74,33 @@ def test_attention_in_bfloat16_is_near_to_that_in_float32(generator: torch.Gener
 
 def test_an_empty_batch() -> None:
     assert SelfAttention(CONFIG)(torch.zeros(0, 7, 12)).shape == (0, 7, 12)
+
+
+def test_cudnn_is_excluded_where_a_gpu_gets_a_mask() -> None:
+    """Its gradients can be NaN."""
+    enabled = torch.backends.cuda.cudnn_sdp_enabled
+    before = enabled()
+    with _safe_backends(SimpleNamespace(is_cuda=True)):
+        assert not enabled()
+        assert torch.backends.cuda.flash_sdp_enabled() and torch.backends.cuda.math_sdp_enabled()
+    for mask in (None, torch.ones(1, 1, 1, 1, dtype=torch.bool)):
+        with _safe_backends(mask):
+            assert enabled() == before
+
+
+@pytest.mark.parametrize(
+    ("dtype", "training", "needs_gradient", "dropout", "in_steps"),
+    [
+        (torch.float32, True, True, 0.5, True),  # the fused kernel of CPUs has no dropout
+        (torch.float32, True, True, 0.0, False),
+        (torch.float32, False, False, 0.5, False),
+        (torch.bfloat16, True, True, 0.0, True),  # and a slow backward in bfloat16
+        (torch.bfloat16, False, False, 0.5, False),
+    ],
+)
+def test_which_way_is_taken(
+    dtype: torch.dtype, training: bool, needs_gradient: bool, dropout: float, in_steps: bool
+) -> None:
+    attention = SelfAttention(replace(CONFIG, attention_dropout=dropout)).train(training)
+    query = torch.zeros(1, 4, 7, 3, dtype=dtype, requires_grad=needs_gradient)
+    assert attention._is_faster_in_steps(query) == in_steps

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fairseq_distil.benchmarks.inference_command import parse_options, run
+from fairseq_distil.checkpoints.export_checkpoint import ExportOptions, export_checkpoint
 from fairseq_distil.errors import UserError
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark_inference.py"
@@ -40,6 +41,24 @@ def test_checkpoints(teacher_path: str, capsys: pytest.CaptureFixture[str]) -> N
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     claim = next(record for record in records if record.get("claim") == "fewer parameters")
     assert (claim["model"], claim["than"], claim["measured"], claim["met"]) == ("two", "one", 0, False)
+
+
+def test_onnx_files_of_our_own_export(
+    teacher_path: str, data_with_tokenizer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A directory with a config.json, but without weights of transformers; each type is compared with its like."""
+    export = ExportOptions(format="onnx", int8=True, head="encoder")
+    export_checkpoint(Path(teacher_path), data_with_tokenizer, tmp_path / "onnx", export)
+    models = [f"--model={name}={tmp_path / 'onnx'}" for name in ("one", "two")]
+    run(parse_options([*TINY, *models, "--length", "5"]))
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    measured = {(r["model"], r["runtime"], r["dtype"], r["batch"]) for r in records if "p50_ms" in r}
+    types = ("float32", "int8")
+    assert measured == {
+        (model, "ONNX Runtime", t, batch) for model in ("one", "two") for t in types for batch in (1, 2)
+    }
+    speeds = [record for record in records if record.get("claim") == "speed at batch 1"]
+    assert sorted((r["model"], r["than"], r["dtype"]) for r in speeds) == [("two", "one", t) for t in types]
 
 
 def test_mistakes_are_one_line_and_status_2(run_script: Callable, tmp_path: Path) -> None:

@@ -85,6 +85,11 @@ def test_mistakes_are_one_line_and_status_2(run_script: Callable) -> None:
         (["--heads", "3"], "--heads 3 does not divide --width 8"),
         (["--peer", "true", "--pairs", "0"], "--pairs is 0, but must be at least 1"),
         (["--plot", "cost.png"], "--plot draws what --sweep measures"),
+        (
+            ["--sweep", "batch", "--loop", "fairseq-train", "--plot", "cost.png"],
+            "--plot draws what --sweep",
+        ),
+        (["--loop", "fairseq-train", "--against", "fairseq-train"], "--against fairseq-train is what is measured"),
         (["--pairs", "3"], "--pairs are turns with --peer or --against"),
         (["--sweep", "depth"], "--sweep depth: choose from"),
         (["--sweep", "batch=1", "--sweep", "batch=2"], "--sweep names must differ, found batch, batch"),
