@@ -2,7 +2,7 @@
 """How long a training step takes, how much memory it needs, and how far it is from the arithmetic limit.
 
     python scripts/benchmark_training.py --layers 12 --batch 16 --length 128
-    python scripts/benchmark_training.py --dtype bfloat16 --peer "python peer.py --bf16"
+    python scripts/benchmark_training.py --dtype bfloat16 --peer "python transformers_loop.py --bf16"
     python scripts/benchmark_training.py --objective masked_lm --against roberta
     python scripts/benchmark_training.py --against fairseq-train
     python scripts/benchmark_training.py --sweep batch --sweep length=64,128,256 --plot cost.png

@@ -76,7 +76,7 @@ def watch(parts: TrainingParts, clock: StageClock) -> TrainingParts:
     """The same parts, but the clock is told of the stages that lie within the task's step."""
     return TrainingParts(
         parts.task,
-        Watched(parts.model, clock, {"__call__": "student forward", "teacher_hidden": "teacher forward"}),
+        Watched(parts.model, clock, {"__call__": "student forward", "teacher_states": "teacher forward"}),
         Watched(parts.criterion, clock, {"__call__": "loss"}),
         Watched(parts.optimizer, clock, {"backward": "backward"}),
     )

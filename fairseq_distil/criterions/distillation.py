@@ -1,55 +1,54 @@
-"""DistilBERT's triple loss, registered as ``distillation``."""
+"""The objective of distillation, DistilBERT's triple loss by default, registered as ``distillation``."""
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from fairseq.logging.meters import MetersDict
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask
-from torch import Tensor
+from torch import Tensor, nn
 
 from fairseq_distil.errors import UserError
-from fairseq_distil.losses import TermScales, TokenPositions, VocabularyLoss, cosine_distance, vocabulary_loss
+from fairseq_distil.losses import TermScales, TokenPositions, VocabularyLoss, vocabulary_loss
+from fairseq_distil.modules import principal_directions
 
+from .schedule import parse_schedules
 from .settings import require_temperature, require_weight
+from .terms import TERMS, Activations, ActivationTerm, Scalar, Term
+from .terms.masked_lm import MaskedLMTerm
+from .terms.soft_target import SoftTargetTerm
 
-WEIGHTS = ("soft_target_weight", "mlm_weight", "cosine_weight")
+TEMPERATURE = "soft_target_temperature"
+SCHEDULED = "scheduled_"
+"""What a setting that changes is called in the log."""
+LOSS = Scalar("loss", "loss", "sample_size", unit=math.log(2))
 
 
 @dataclass
-class DistillationConfig(FairseqDataclass):
-    """Defaults are the published objective (Sanh et al., 2019)."""
+class DistillationConfig(*(term.options for term in TERMS), FairseqDataclass):
+    """The options of all terms. Defaults are the published objective (Sanh et al., 2019)."""
 
-    soft_target_weight: float = field(
-        default=5.0, metadata={"help": "weight of T^2 KL(teacher || student) over the vocabulary, a mean over tokens"}
-    )
-    mlm_weight: float = field(
-        default=2.0,
+    schedules: Optional[str] = field(
+        default=None,
         metadata={
-            "help": "weight of the masked-LM cross-entropy, a sum over masked tokens divided by mask_prob times all "
-            "tokens: on average their mean"
+            "help": "weights and soft_target_temperature that change over the updates, then stay: "
+            "NAME=SHAPE:FIRST:LAST:UPDATES with the shape linear or cosine, separated by commas"
         },
-    )
-    cosine_weight: float = field(
-        default=1.0, metadata={"help": "weight of 1 - cos of the last hidden states, a mean over tokens"}
-    )
-    soft_target_temperature: float = field(
-        default=2.0, metadata={"help": "temperature T that softens both distributions"}
-    )
-    soft_target_positions: ChoiceEnum(["all", "masked"]) = field(
-        default="all", metadata={"help": "tokens of the soft-target term: all but padding, or the masked ones"}
     )
 
 
 @register_criterion("distillation", dataclass=DistillationConfig)
 class DistillationCriterion(FairseqCriterion):
-    """``soft_target_weight * T^2 KL + mlm_weight * CE + cosine_weight * (1 - cos)``, each a mean over its own tokens.
+    """The weighted sum of the terms, each a mean over its own tokens.
+
+    The terms are in the folder ``terms``. The two over the vocabulary share one pass, see :func:`vocabulary_loss`.
 
     Gradients are divided by one ``sample_size``, summed over micro-batches and workers. It counts all tokens, and the
     sums over masked tokens are divided by ``mask_prob``, the rate at which masking selects them exactly on average:
@@ -59,47 +58,74 @@ class DistillationCriterion(FairseqCriterion):
 
     def __init__(self, cfg: DistillationConfig, task: FairseqTask) -> None:
         super().__init__(task)
-        _require_valid(cfg)
         self.cfg = cfg
+        terms: Dict[type, Term] = {term: term(cfg) for term in TERMS}
+        checks = {name: partial(require_weight, name) for name in (term.weight_name for term in TERMS)}
+        self.schedules = parse_schedules(cfg.schedules, {**checks, TEMPERATURE: require_temperature})
+        for term in terms.values():
+            term.is_active |= term.weight_name in self.schedules
+        self.terms = [term for term in terms.values() if term.is_active]
+        if not self.terms:
+            names = ", ".join(term.weight_name for term in TERMS)
+            raise UserError(f"all of {names} are 0, so that there is nothing to learn; raise at least one")
+        self.activation_terms = [term for term in self.terms if isinstance(term, ActivationTerm)]
+        self.soft_target, self.masked_lm = terms[SoftTargetTerm], terms[MaskedLMTerm]
         self.mask_prob = task.cfg.mask_prob
-        self.soft_targets_everywhere = cfg.soft_target_weight > 0 and str(cfg.soft_target_positions) == "all"
-        self.needs_teacher = cfg.soft_target_weight > 0 or cfg.cosine_weight > 0
-        self.needs_masks = cfg.mlm_weight > 0 or (cfg.soft_target_weight > 0 and not self.soft_targets_everywhere)
+        self.width_projection: Optional[nn.Linear] = None
+        self.is_over_all_tokens = any(term.is_over_all_tokens for term in self.terms)
+        self.soft_targets_everywhere = self.soft_target.is_active and self.soft_target.is_over_all_tokens
+
+    def fit_to(self, model: BaseFairseqModel) -> None:
+        """Check that a model is suitable, and make the projection that its width asks for.
+
+        A narrower student's hidden states are mapped to the teacher's width by a matrix that trains with it. It belongs
+        to the criterion, so that no export has it. It starts as the directions that :func:`narrow` sees the teacher
+        along.
+
+        Raises:
+            UserError: see :meth:`require_suitable`
+        """
+        self.require_suitable(model)
+        if not any(term.compares_hidden_states for term in self.terms):
+            return
+        student_width, teacher_width = model.config.width, model.teacher.config.width
+        if student_width < teacher_width:
+            words = model.teacher.encoder.embeddings.word_embeddings.weight.double()
+            self.width_projection = nn.Linear(student_width, teacher_width, bias=False)
+            self.width_projection.weight.data.copy_(principal_directions(words, student_width))
+        elif student_width > teacher_width:
+            raise UserError(
+                f"the student is {student_width} wide, more than its teacher, which is {teacher_width}: their hidden "
+                "states cannot be compared; lower --encoder-embed-dim, or set cosine_weight and hidden_weight to 0"
+            )
 
     def require_suitable(self, model: BaseFairseqModel) -> None:
         """Check that a model and the task's masking have what the terms need.
 
         Raises:
-            UserError: a term needs a teacher, a masked-LM head or masked tokens that there are none of, or hidden
-                states of equal width, which differ
+            UserError: a term needs a teacher, a masked-LM head or masked tokens that there are none of, or something
+                else of the model that it has not
         """
-        if self.needs_masks and self.mask_prob == 0:
-            raise UserError(
-                "criterion.mlm_weight and soft targets at masked positions need masks, but task.mask_prob is 0; raise "
-                "it, or set these weights to 0"
+        teacher = getattr(model, "teacher", None)
+        if self.mask_prob == 0:
+            _require_none(
+                [term for term in self.terms if not term.is_over_all_tokens],
+                "masks, but task.mask_prob is 0; raise it, or set them to 0",
             )
-        if self.needs_teacher and getattr(model, "teacher", None) is None:
-            raise UserError(
-                "criterion.soft_target_weight and criterion.cosine_weight need a teacher, but the model has none; "
-                "train a teacher_student with --teacher, or set both weights to 0"
+        if teacher is None:
+            _require_none(
+                [term for term in self.terms if term.needs_teacher],
+                "a teacher, but the model has none; train a teacher_student with --teacher, or set them to 0",
             )
-        for weight, encoder, role in (
-            (self.cfg.mlm_weight, model, "the model"),
-            (self.cfg.soft_target_weight, model, "the student"),
-            (self.cfg.soft_target_weight, getattr(model, "teacher", None), "the teacher"),
-        ):
-            if weight > 0 and encoder.masked_lm_head is None:
-                raise UserError(
-                    f"criterion.mlm_weight and criterion.soft_target_weight need masked-LM heads, but {role} has none; "
-                    "set both weights to 0, or train a head first: --arch distil_encoder --pretrained TEACHER "
-                    "--fit-mlm-head"
+        for encoder, role, of_teacher in ((model, "student", False), (teacher, "teacher", True)):
+            if encoder is not None and encoder.masked_lm_head is None:
+                _require_none(
+                    [term for term in self.terms if term.needs_masked_lm_heads and term.needs_teacher >= of_teacher],
+                    f"masked-LM heads, but the {role} has none; set them to 0, or train a head first: "
+                    "--arch distil_encoder --pretrained TEACHER --fit-mlm-head",
                 )
-        if self.cfg.cosine_weight > 0 and model.config.width != model.teacher.config.width:
-            raise UserError(
-                f"criterion.cosine_weight needs hidden states of equal width, but the student's are "
-                f"{model.config.width} wide and the teacher's {model.teacher.config.width}; make them equal, or set "
-                "the weight to 0"
-            )
+        for term in self.terms:
+            term.require_suitable(model)
 
     def forward(
         self, model: BaseFairseqModel, sample: Dict[str, Any], reduce: bool = True
@@ -112,74 +138,85 @@ class DistillationCriterion(FairseqCriterion):
         Raises:
             UserError: see :meth:`require_suitable`
         """
+        scheduled = self._follow_schedules(getattr(model, "num_updates", 0))
         positions = self._positions(sample)
         masked, tokens = len(positions.masked), len(positions.masked) + len(positions.unmasked)
-        over_all_tokens = self.soft_targets_everywhere or self.cfg.cosine_weight > 0
-        rows = torch.cat(positions) if over_all_tokens else positions.masked
-        student_rows = model(**sample["net_input"], features_only=True)[0].flatten(0, 1)[rows]
-        teacher_rows = self._teacher_rows(model, sample["net_input"], rows)
-
+        rows = torch.cat(positions) if self.is_over_all_tokens else positions.masked
+        activations = self._activations(model, sample["net_input"], rows)
         logging_output = {
             "ntokens": sample["ntokens"],
             "nsentences": sample["nsentences"],
-            "sample_size": tokens if over_all_tokens else masked,
+            "sample_size": tokens if self.is_over_all_tokens else masked,
             "masked_tokens": masked,
         }
-        loss = student_rows.new_zeros((), dtype=torch.float32)
+        loss = activations.student_rows().new_zeros((), dtype=torch.float32)
         if self._needs_vocabulary(model):
             targets = sample["target"].flatten()[positions.masked]
-            vocabulary = self._vocabulary_loss(model, student_rows, teacher_rows, targets, over_all_tokens)
+            vocabulary = self._vocabulary_loss(activations, targets)
             loss = loss + vocabulary.total
             logging_output["mlm_loss"] = vocabulary.mlm
             logging_output["mlm_correct"] = vocabulary.mlm_correct
-        if self.cfg.soft_target_weight > 0:
+        if self.soft_target.is_active:
             logging_output["soft_target_loss"] = vocabulary.soft_target
             logging_output["soft_target_tokens"] = tokens if self.soft_targets_everywhere else masked
             logging_output["teacher_agreement"] = vocabulary.teacher_agreement
-        if self.cfg.cosine_weight > 0:
-            cosine = cosine_distance(student_rows, teacher_rows)
-            loss = loss + self.cfg.cosine_weight * cosine
-            logging_output["cosine_loss"] = cosine.detach()
-            logging_output["cosine_tokens"] = tokens
+        for term in self.activation_terms:
+            total = term.total(activations)
+            loss = loss + term.weight * total
+            logging_output[term.loss_name] = total.detach()
+            logging_output[term.tokens_name()] = tokens
+        for name, value in scheduled.items():  # as sums, like all others
+            logging_output[SCHEDULED + name] = value * logging_output["sample_size"]
         logging_output["loss"] = loss.detach()
         return loss, logging_output["sample_size"], logging_output
 
-    def _needs_vocabulary(self, model: BaseFairseqModel) -> bool:
-        """Whether to project on the vocabulary: for a term, or to tell a validation's perplexity where none has it."""
-        if self.cfg.soft_target_weight > 0 or self.cfg.mlm_weight > 0:
-            return True
-        return not model.training and model.masked_lm_head is not None
+    def _follow_schedules(self, update: int) -> Dict[str, float]:
+        """Set what changes to its value after ``update`` updates, and return these."""
+        scheduled = {name: schedule(update) for name, schedule in self.schedules.items()}
+        for term in self.terms:
+            term.weight = scheduled.get(term.weight_name, term.weight)
+        self.temperature = scheduled.get(TEMPERATURE, self.cfg.soft_target_temperature)
+        return scheduled
 
     def _positions(self, sample: Dict[str, Any]) -> TokenPositions:
         if "positions" in sample:
             return TokenPositions(**sample["positions"])
         return TokenPositions.of(sample["net_input"]["src_tokens"], sample["target"], self.padding_idx)
 
-    def _teacher_rows(self, model: BaseFairseqModel, net_input: Dict[str, Any], rows: Tensor) -> Optional[Tensor]:
-        if not self.needs_teacher:
-            return None
-        self.require_suitable(model)
-        return model.teacher_hidden(net_input).flatten(0, 1)[rows]
+    def _activations(self, model: BaseFairseqModel, net_input: Dict[str, Any], rows: Tensor) -> Activations:
+        """Run both models, as far as the terms need them."""
+        teacher_terms = [term for term in self.terms if term.needs_teacher]
+        if teacher_terms:
+            self.require_suitable(model)
+        last = model.config.layers  # the log tells the perplexity of a validation too
+        student_layers = sorted({last}.union(*(term.student_layers(model) for term in self.terms)))
+        states = model(**net_input, features_only=True, layers=tuple(student_layers))[1]["inner_states"]
+        student_states = dict(zip(student_layers, states, strict=True))
+        teacher_layers = sorted(set().union(*(term.teacher_layers(model) for term in teacher_terms)))
+        teacher_states = model.teacher_states(net_input, teacher_layers) if teacher_layers else {}
+        return Activations(model, net_input, student_states, teacher_states, rows, self.width_projection)
 
-    def _vocabulary_loss(
-        self,
-        model: BaseFairseqModel,
-        student_rows: Tensor,
-        teacher_rows: Optional[Tensor],
-        targets: Tensor,
-        over_all_tokens: bool,
-    ) -> VocabularyLoss:
+    def _needs_vocabulary(self, model: BaseFairseqModel) -> bool:
+        """Whether to project on the vocabulary: for a term, or to tell a validation's perplexity where none has it."""
+        if self.soft_target.is_active or self.masked_lm.is_active:
+            return True
+        return not model.training and model.masked_lm_head is not None
+
+    def _vocabulary_loss(self, activations: Activations, targets: Tensor) -> VocabularyLoss:
+        model = activations.model
         needed = slice(None) if self.soft_targets_everywhere else slice(len(targets))
         teacher = None
-        if self.cfg.soft_target_weight > 0:
-            teacher = model.teacher_projection(teacher_rows[needed])
-        masked_scale = 1 / self.mask_prob if over_all_tokens and self.needs_masks else 1.0
+        if self.soft_target.is_active:
+            teacher = model.teacher_projection(activations.teacher_rows()[needed])
+        student = model.vocabulary_projection(activations.student_rows()[needed])
+        # Without masks there are no masked rows to scale.
+        masked_scale = 1 / self.mask_prob if self.is_over_all_tokens and self.mask_prob > 0 else 1.0
         scales = TermScales(
-            temperature=self.cfg.soft_target_temperature,
-            soft_target=self.cfg.soft_target_weight * (1.0 if self.soft_targets_everywhere else masked_scale),
-            mlm=self.cfg.mlm_weight * masked_scale,
+            temperature=self.temperature,
+            soft_target=self.soft_target.weight * (1.0 if self.soft_targets_everywhere else masked_scale),
+            mlm=self.masked_lm.weight * masked_scale,
         )
-        return vocabulary_loss(model.vocabulary_projection(student_rows[needed]), teacher, targets, scales)
+        return vocabulary_loss(student, teacher, targets, scales)
 
     @staticmethod
     def reduce_metrics(logging_outputs: List[Dict[str, Any]]) -> None:
@@ -189,18 +226,11 @@ class DistillationCriterion(FairseqCriterion):
         ``cosine_loss`` is ``1 - cos``; ``mlm_accuracy`` and ``teacher_agreement`` are fractions of masked tokens.
         """
         totals = {key: sum(log[key] for log in logging_outputs) for key in logging_outputs[0]}
-
-        def log_mean(name: str, total: str, count: str, unit: float = 1.0, digits: int = 3) -> None:
-            if total in totals and totals[count] > 0:
-                metrics.log_scalar(name, totals[total] / totals[count] / unit, totals[count], round=digits)
-
-        bit = math.log(2)
-        log_mean("loss", "loss", "sample_size", bit)
-        log_mean("soft_target_loss", "soft_target_loss", "soft_target_tokens", bit)
-        log_mean("mlm_loss", "mlm_loss", "masked_tokens", bit)
-        log_mean("cosine_loss", "cosine_loss", "cosine_tokens", digits=4)
-        log_mean("mlm_accuracy", "mlm_correct", "masked_tokens", digits=4)
-        log_mean("teacher_agreement", "teacher_agreement", "masked_tokens", digits=4)
+        scheduled = [Scalar(key, key, LOSS.count) for key in totals if key.startswith(SCHEDULED)]
+        for scalar in (LOSS, *(scalar for term in TERMS for scalar in term.scalars()), *scheduled):
+            if scalar.total in totals and totals[scalar.count] > 0:
+                count = totals[scalar.count]
+                metrics.log_scalar(scalar.name, totals[scalar.total] / count / scalar.unit, count, round=scalar.digits)
         if "mlm_loss" in totals:
             metrics.log_derived("mlm_ppl", _masked_lm_perplexity)
 
@@ -210,14 +240,12 @@ class DistillationCriterion(FairseqCriterion):
         return True
 
 
+def _require_none(terms: List[Term], needed: str) -> None:
+    """Raise a UserError if there are terms, which need what there is not."""
+    if terms:
+        names = " and ".join(f"criterion.{term.weight_name}" for term in terms)
+        raise UserError(f"the terms of {names} need {needed}")
+
+
 def _masked_lm_perplexity(meters: MetersDict) -> float:
     return utils.get_perplexity(meters["mlm_loss"].avg) if "mlm_loss" in meters else math.nan
-
-
-def _require_valid(cfg: DistillationConfig) -> None:
-    weights = {name: getattr(cfg, name) for name in WEIGHTS}
-    for name, weight in weights.items():
-        require_weight(name, weight)
-    if not any(weights.values()):
-        raise UserError(f"all of {', '.join(WEIGHTS)} are 0, so that there is nothing to learn; raise at least one")
-    require_temperature(cfg.soft_target_temperature)

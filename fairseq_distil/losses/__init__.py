@@ -4,7 +4,9 @@ Every loss is a sum over rows (tokens, or windows with an answer); the criterion
 """
 
 from .answer_span import UNKNOWN_POSITION, answer_span_loss, answer_span_soft_target_loss
+from .attention_relation import reference_relation_divergence, relation_divergence
 from .cosine import cosine_distance
+from .hidden_state_distance import mean_squared_distance
 from .populations import TokenPositions
 from .soft_target import soft_target_loss
 from .squared_difference import squared_difference
@@ -20,7 +22,10 @@ __all__ = [
     "answer_span_loss",
     "answer_span_soft_target_loss",
     "cosine_distance",
+    "mean_squared_distance",
+    "reference_relation_divergence",
     "reference_vocabulary_loss",
+    "relation_divergence",
     "soft_target_loss",
     "squared_difference",
     "vocabulary_loss",

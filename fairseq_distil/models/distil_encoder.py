@@ -1,7 +1,7 @@
 """The encoder, registered as ``distil_encoder``."""
 
 import os
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from fairseq import hub_utils
@@ -47,6 +47,7 @@ class DistilEncoderModel(BaseFairseqModel):
         self.classification_heads = nn.ModuleDict()
         self.question_answering_head: Optional[QuestionAnsweringHead] = None
         self.encoder_is_frozen = False
+        self.num_updates = 0
         initialize_bert_parameters(self, config.initializer_range)
 
     @classmethod
@@ -187,6 +188,11 @@ class DistilEncoderModel(BaseFairseqModel):
     def max_positions(self) -> int:
         return self.config.max_positions
 
+    def set_num_updates(self, num_updates: int) -> None:
+        """fairseq's tasks call this before each update; schedules of the criterion ask for it."""
+        super().set_num_updates(num_updates)
+        self.num_updates = num_updates
+
     def set_epoch(self, epoch: int) -> None:
         """fairseq's masked-LM task calls this; nothing here depends on the epoch."""
 
@@ -200,6 +206,7 @@ class DistilEncoderModel(BaseFairseqModel):
         return_all_hiddens: bool = False,
         classification_head_name: Optional[str] = None,
         answer_logits: bool = False,
+        layers: Optional[Sequence[int]] = None,
         **_: Any,
     ) -> Tuple[Tensor, Dict[str, Optional[List[Tensor]]]]:
         """Encode a batch.
@@ -213,17 +220,20 @@ class DistilEncoderModel(BaseFairseqModel):
             return_all_hiddens: whether to return the hidden states of every layer
             classification_head_name: return the logits of this classification head
             answer_logits: return the logits of the question-answering head
+            layers: return the hidden states of these layers, counted from 1, and 0 the embeddings', in rising order;
+                those above the last are not computed, and what the others return is of the last
 
         Returns:
             logits ``(batch, length, vocab)``, or ``(masked tokens, vocab)``, or the last hidden states
             ``(batch, length, width)``, or ``(batch, classes)``, or ``(batch, length, 2)``; and ``inner_states``, the
-            embeddings' and every layer's output.
+            output of ``layers``, or with ``return_all_hiddens`` the embeddings' and every layer's.
 
         Raises:
             UserError: logits are asked of a masked-LM head that the encoder does not have
         """
-        hidden_states = self.encoder(src_tokens, self._padding_mask(src_tokens, has_padding))
-        extra = {"inner_states": hidden_states if return_all_hiddens else None}
+        wanted = None if return_all_hiddens else layers or (self.config.layers,)
+        hidden_states = self.encoder(src_tokens, self.padding_mask(src_tokens, has_padding), wanted)
+        extra = {"inner_states": hidden_states if return_all_hiddens or layers else None}
         hidden = hidden_states[-1]
         if classification_head_name is not None:
             return self.classification_heads[classification_head_name](hidden), extra
@@ -249,7 +259,8 @@ class DistilEncoderModel(BaseFairseqModel):
             raise UserError("the encoder has no masked-LM head, so that it predicts no tokens; see --fit-mlm-head")
         return self.masked_lm_head
 
-    def _padding_mask(self, tokens: Tensor, has_padding: Optional[bool]) -> Optional[Tensor]:
+    def padding_mask(self, tokens: Tensor, has_padding: Optional[bool] = None) -> Optional[Tensor]:
+        """Boolean ``(batch, length)``, true at padding; None where it is known that there is none."""
         if has_padding is False:
             return None
         padding_mask = tokens.eq(self.config.padding_index)

@@ -3,7 +3,7 @@
 import logging
 import os
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Optional, Set
+from typing import Any, Callable, Dict, Optional, Sequence, Set, Tuple
 
 import torch
 from fairseq import utils
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fairseq_distil.errors import UserError, naming
 from fairseq_distil.losses import VocabularyProjection
-from fairseq_distil.modules import EncoderConfig, parse_layer_map, select_layers
+from fairseq_distil.modules import EncoderConfig, narrow, parse_layer_map, select_layers
 
 from .data_memory import remember_data
 from .distil_encoder import DistilEncoderModel
@@ -25,6 +25,8 @@ from .pretrained_encoder import has_masked_lm_head, read_pretrained, start_from
 from .teacher_head import require_teacher_head
 
 logger = logging.getLogger(__name__)
+MAY_DIFFER = ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads")
+"""Sizes of a student that starts from its teacher."""
 
 
 @dataclass
@@ -108,13 +110,15 @@ class TeacherStudentModel(DistilEncoderModel):
     def start_from_teacher(self, layer_map: Optional[str]) -> None:
         """Copy the teacher's embeddings, masked-LM head, and the layers that ``layer_map`` names (None: the default).
 
+        A narrower student gets them along the directions that matter most, see :func:`narrow`.
+
         Raises:
-            UserError: the sizes differ, or the map does not fit
+            UserError: sizes that must be equal differ, the student is wider, or the map does not fit
         """
         teacher_config = self.teacher.config
         for name, student_size in encoder_sizes(self.config).items():
             teacher_size = encoder_sizes(teacher_config)[name]
-            if name != "encoder_layers" and student_size != teacher_size:
+            if name not in MAY_DIFFER and student_size != teacher_size:
                 raise UserError(
                     f"the student cannot start from the teacher: {name} is {student_size} for the student and "
                     f"{teacher_size} for the teacher; make them equal or use --student-init random"
@@ -124,7 +128,15 @@ class TeacherStudentModel(DistilEncoderModel):
         except ValueError as error:
             raise UserError(f"--teacher-layer-map (model.teacher_layer_map): {error}") from error
         logger.info("student layers start from the teacher's layers %s", layers)
-        start_from(self, select_layers(self.teacher.state_dict(), layers))
+        weights = select_layers(self.teacher.state_dict(), layers)
+        if _width_sizes(self.config) != _width_sizes(teacher_config):
+            try:
+                weights = narrow(weights, teacher_config, self.config)
+            except ValueError as error:
+                raise UserError(
+                    f"the student cannot start from the teacher: {error}; or use --student-init random"
+                ) from error
+        start_from(self, weights)
 
     def set_teacher_dtype(self, dtype: torch.dtype) -> None:
         """Hold the teacher's weights in ``dtype`` from now on, whatever the student's are moved to."""
@@ -136,13 +148,20 @@ class TeacherStudentModel(DistilEncoderModel):
         self.teacher.compile_encoder()
 
     @torch.inference_mode()
-    def teacher_hidden(self, net_input: Dict[str, Any]) -> Tensor:
-        """The teacher's last hidden states ``(batch, length, width)`` for the student's input.
+    def teacher_states(self, net_input: Dict[str, Any], layers: Sequence[int]) -> Dict[int, Tensor]:
+        """The teacher's hidden states ``(batch, length, width)`` for the student's input, by layer.
+
+        Args:
+            net_input: the batch, as the student takes it
+            layers: which, counted from 1, and 0 the embeddings', in rising order; those above the last are not
+                computed
 
         Raises:
-            UserError: the first ones are not finite
+            UserError: the first ones of the last layer are not finite
         """
-        return self._checked_once("hidden states", self.teacher(**net_input, features_only=True)[0])
+        states = self.teacher(**net_input, features_only=True, layers=tuple(layers))[1]["inner_states"]
+        self._checked_once("hidden states", states[-1])
+        return dict(zip(layers, states, strict=True))
 
     @torch.inference_mode()
     def teacher_logits(self, net_input: Dict[str, Any], **head: Any) -> Tensor:
@@ -208,13 +227,23 @@ def _require_consistent(cfg: TeacherStudentConfig) -> None:
 
 
 def _with_teacher_sizes(cfg: TeacherStudentConfig, teacher_config: EncoderConfig) -> TeacherStudentConfig:
-    """Half of the teacher's layers, and its other sizes, wherever ``cfg`` leaves a size out."""
+    """Half of the teacher's layers, and its other sizes, wherever ``cfg`` leaves a size out.
+
+    With another width, heads are as wide as the teacher's where they can be.
+    """
     sizes = encoder_sizes(teacher_config)
     sizes["encoder_layers"] = max(1, teacher_config.layers // 2)
     if cfg.encoder_embed_dim not in (None, teacher_config.width):
         del sizes["encoder_ffn_embed_dim"]
+        head_width = teacher_config.width // teacher_config.attention_heads
+        if cfg.encoder_embed_dim % head_width == 0:
+            sizes["encoder_attention_heads"] = cfg.encoder_embed_dim // head_width
     missing = {name: size for name, size in sizes.items() if cfg[name] is None}
     return OmegaConf.merge(cfg, missing)
+
+
+def _width_sizes(config: EncoderConfig) -> Tuple[int, int, int]:
+    return config.width, config.feed_forward_width, config.attention_heads
 
 
 def _log_sizes(model: TeacherStudentModel, path: str) -> None:

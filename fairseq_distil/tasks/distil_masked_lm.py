@@ -119,7 +119,7 @@ class DistilMaskedLMTask(ProjectTask, MaskedLMTask):
         criterion = super().build_criterion(cfg, from_checkpoint)
         if isinstance(criterion, DistillationCriterion):
             if self._model is not None:
-                criterion.require_suitable(self._model)
+                criterion.fit_to(self._model)
         elif self.cfg.mask_prob == 0:
             raise UserError(f"task.mask_prob is 0, which leaves criterion {cfg._name} nothing to predict; raise it")
         return criterion

@@ -44,7 +44,7 @@ def test_losses_without_the_fast_paths_are_the_same(
     products.clear()
     monkeypatch.setattr(SelfAttention, "_is_faster_in_steps", lambda *_: False)
     monkeypatch.setattr(linear_module, "_suits_onednn", lambda *_: False)
-    monkeypatch.setattr(DistilEncoderModel, "_padding_mask", lambda model, tokens, _: tokens.eq(1))
+    monkeypatch.setattr(DistilEncoderModel, "padding_mask", lambda model, tokens, *_: tokens.eq(1))
     monkeypatch.setattr(distillation, "vocabulary_loss", reference_vocabulary_loss)
     parts = parts_of(case)
     assert isinstance(parts.optimizer, FusedAdamW)

@@ -18,6 +18,7 @@ POPULATIONS = [
     pytest.param({"soft_target_positions": "masked", "cosine_weight": 0.0}, id="masked tokens alone"),
     pytest.param({"mlm_weight": 0.0}, id="without masked LM"),
     pytest.param(TEACHER_FREE, id="masked LM alone"),
+    pytest.param({"hidden_weight": 2.0, "relation_weight": 3.0}, id="all terms"),
 ]
 
 
@@ -190,7 +191,10 @@ def test_logging_outputs_are_sums_of_the_same_keys_from_every_worker(distillatio
         ({"soft_target_weight": -1.0}, "criterion.soft_target_weight is -1.0, but a weight must be finite and not neg"),
         ({"mlm_weight": math.nan}, "criterion.mlm_weight is nan, but a weight must be finite"),
         ({"cosine_weight": math.inf}, "criterion.cosine_weight is inf, but a weight must be finite"),
-        ({"mlm_weight": 0.0, **TEACHER_FREE}, "all of soft_target_weight, mlm_weight, cosine_weight are 0"),
+        (
+            {"mlm_weight": 0.0, **TEACHER_FREE},
+            "all of cosine_weight, .*soft_target_weight are 0, so that",
+        ),
         ({"soft_target_temperature": 0.0}, "criterion.soft_target_temperature is 0.0, but must be positive and finite"),
         ({"soft_target_temperature": -2.0}, "criterion.soft_target_temperature is -2.0"),
         ({"soft_target_temperature": math.nan}, "criterion.soft_target_temperature is nan"),
@@ -247,8 +251,8 @@ def test_a_model_that_lacks_a_teacher_is_refused_before_the_first_batch(setup_ru
     setup_run(plain, {"_name": "distillation", **TEACHER_FREE})
 
 
-def test_cosine_of_other_widths(distillation_run) -> None:
-    with pytest.raises(UserError, match="equal width"):
-        distillation_run(model={"encoder_embed_dim": 8})
-    run = distillation_run({"cosine_weight": 0.0}, {"encoder_embed_dim": 8})
-    assert loss_and_gradients(run, run.batch(indices=[0]))[0].isfinite()
+def test_other_widths(distillation_run) -> None:
+    for objective in ({}, {"cosine_weight": 0.0}):
+        run = distillation_run(objective, {"encoder_embed_dim": 8})
+        assert (run.criterion.width_projection is None) == ("cosine_weight" in objective)
+        assert loss_and_gradients(run, run.batch(indices=[0]))[0].isfinite()

@@ -1,5 +1,6 @@
 """examples/distilbert on several GPUs and machines: its lines compose, its arithmetic holds, its Slurm job starts."""
 
+import json
 import os
 import re
 import shlex
@@ -65,3 +66,13 @@ def test_slurm_job_starts_one_torchrun_on_each_node(tmp_path: Path) -> None:
         "two words",
         "task.data=here",
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)  # models of base size
+def test_the_peer_prints_the_benchmarks_record(run_script: Callable) -> None:
+    result = run_script(FOLDER / "transformers_loop.py", "--batch", "1", "--length", "8", "--steps", "1")
+    assert result.returncode == 0, result.stderr
+    record = json.loads(result.stdout.splitlines()[-1])
+    assert (record["batch"], record["length"], record["layers"], record["bf16"]) == (1, 8, 12, False)
+    assert all(record[name] > 0 for name in ("seconds_per_step", "tokens_per_second", "peak_mib", "last_loss"))

@@ -9,6 +9,7 @@ from fairseq import checkpoint_utils
 
 from fairseq_distil.errors import UserError
 from fairseq_distil.models import DistilEncoderConfig, DistilEncoderModel, TeacherStudentModel
+from fairseq_distil.modules import principal_directions
 
 
 def layer_of(model: DistilEncoderModel, layer: int) -> dict[str, torch.Tensor]:
@@ -48,7 +49,7 @@ def test_the_teacher_stays_in_evaluation_mode(setup_run: Callable, student_run: 
     for mode in (model.train, partial(model.train, False), model.eval):
         mode()
         assert not any(module.training for module in model.teacher.modules())
-        assert torch.equal(model.teacher_hidden(tokens), model.teacher_hidden(tokens))
+        assert torch.equal(model.teacher_states(tokens, [1])[1], model.teacher_states(tokens, [1])[1])
     model.train()
     assert not torch.equal(model(**tokens)[0], model(**tokens)[0])
 
@@ -68,10 +69,16 @@ def test_the_teacher_has_no_gradients_and_does_not_change(student_run: Callable)
 def test_the_teacher_sees_the_input_of_the_student(student_run: Callable, teacher_run) -> None:
     run = student_run()
     net_input = run.batch(indices=[0, 1])["net_input"]
-    hidden = run.model.teacher_hidden(net_input)
-    assert hidden.is_inference()
-    expected = teacher_run.model.eval()(**net_input, features_only=True)[0]
-    torch.testing.assert_close(hidden, expected)
+    states = run.model.teacher_states(net_input, [0, 2, 3])
+    assert all(hidden.is_inference() for hidden in states.values())
+    expected = teacher_run.model.eval()(**net_input, return_all_hiddens=True)[1]["inner_states"]
+    torch.testing.assert_close(states, {layer: expected[layer] for layer in (0, 2, 3)})
+
+
+def test_the_teachers_layers_above_those_that_are_wanted_are_not_computed(student_run: Callable) -> None:
+    run = student_run()
+    run.model.teacher.encoder.layers[2].forward = None
+    assert list(run.model.teacher_states(run.batch(indices=[0])["net_input"], [2])) == [2]
 
 
 @pytest.mark.parametrize(
@@ -148,6 +155,15 @@ def test_a_random_student_may_have_another_width(student_run: Callable) -> None:
     assert (config.width, config.feed_forward_width) == (8, 32)
 
 
+def test_a_narrower_student_starts_from_its_teachers_directions(student_run: Callable) -> None:
+    """Its heads are as wide as the teacher's."""
+    model = student_run(encoder_embed_dim=6, encoder_ffn_embed_dim=20).model
+    assert (model.config.width, model.config.attention_heads) == (6, 2)
+    words = model.teacher.encoder.embeddings.word_embeddings.weight
+    expected = words.double() @ principal_directions(words.double(), 6)
+    torch.testing.assert_close(model.encoder.embeddings.word_embeddings.weight.detach(), expected.float())
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -158,7 +174,11 @@ def test_a_random_student_may_have_another_width(student_run: Callable) -> None:
             r"--teacher-layer-map \(model.teacher_layer_map\): '3' names layer 3, but the teach",
         ),
         ({"teacher_layer_map": "0,2"}, "'0,2' is not a list of 1 teacher layers"),
-        ({"encoder_embed_dim": 8}, "encoder_embed_dim is 8 for the student and 12 for the teacher; make them equal or"),
+        ({"encoder_embed_dim": 8}, "the student cannot start from the teacher: the student's feed forward width is 32"),
+        (
+            {"encoder_embed_dim": 8, "encoder_ffn_embed_dim": 20},
+            "a head of the teacher is 3 wide, of the student 2; gi",
+        ),
         ({"max_positions": 64}, "max_positions is 64 for the student and 19 for the teacher"),
         (
             {"student_init": "random", "teacher_layer_map": "0"},

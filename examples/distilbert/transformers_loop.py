@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""The peer of the benchmark: distillation as a plain loop of transformers and torch, with the published objective.
+
+    peer="python examples/distilbert/transformers_loop.py"
+    python scripts/benchmark_training.py --peer "$peer"
+    python scripts/benchmark_training.py --dtype bfloat16 --peer "$peer --bf16"
+
+BertForMaskedLM of base size teaches DistilBertForMaskedLM, both of random weights, on random ids; everything is as
+transformers and torch do it: logits of all tokens, of which the selected ones enter the terms, AdamW and clipping. The
+last line is the record that the benchmark reads.
+"""
+
+import argparse
+import json
+import resource
+import time
+from contextlib import nullcontext
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import BertConfig, BertForMaskedLM, DistilBertConfig, DistilBertForMaskedLM
+
+VOCABULARY, MASK, LAYERS = 30522, 103, 12
+FIRST_WORD = 1000
+MASK_PROBABILITY, TEMPERATURE, CLIP_NORM = 0.15, 2.0, 5.0
+WARM_UP_STEPS = 2
+
+
+def objective(teacher: BertForMaskedLM, student: DistilBertForMaskedLM, ids: Tensor, positions: str) -> Tensor:
+    """``5 T^2 KL + 2 CE + (1 - cos)`` for ids ``(batch, length)``, newly masked."""
+    is_masked = torch.rand(ids.shape, device=ids.device) < MASK_PROBABILITY
+    attention_mask = torch.ones_like(ids)
+    inputs = {"input_ids": ids.masked_fill(is_masked, MASK), "attention_mask": attention_mask}
+    with torch.no_grad():
+        taught = teacher(**inputs, output_hidden_states=True)
+    learned = student(**inputs, output_hidden_states=True)
+    selected = is_masked if positions == "masked" else attention_mask.bool()
+    soft_target = F.kl_div(
+        F.log_softmax(learned.logits[selected] / TEMPERATURE, -1),
+        F.softmax(taught.logits[selected] / TEMPERATURE, -1),
+        reduction="batchmean",
+    )
+    mlm = F.cross_entropy(learned.logits[is_masked], ids[is_masked])
+    cosine = F.cosine_similarity(learned.hidden_states[-1], taught.hidden_states[-1], dim=-1)
+    return 5 * TEMPERATURE**2 * soft_target + 2 * mlm + (1 - cosine).mean()
+
+
+def peak_mib(device: torch.device) -> float:
+    """Of the GPU's allocator, or the largest resident set, to which imports of fairseq would add."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--length", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--positions", choices=["all", "masked"], default="all")
+    parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    torch.manual_seed(1)
+    device = torch.device(options.device)
+    teacher = BertForMaskedLM(BertConfig()).to(device).eval().requires_grad_(False)
+    student = DistilBertForMaskedLM(DistilBertConfig()).to(device).train()
+    optimizer = torch.optim.AdamW(student.parameters(), lr=5e-4, betas=(0.9, 0.98), eps=1e-6)
+
+    def step() -> Tensor:
+        ids = torch.randint(FIRST_WORD, VOCABULARY, (options.batch, options.length), device=device)
+        with torch.autocast(device.type, torch.bfloat16) if options.bf16 else nullcontext():
+            loss = objective(teacher, student, ids, options.positions)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(student.parameters(), CLIP_NORM)
+        optimizer.step()
+        return loss.detach()
+
+    for _ in range(WARM_UP_STEPS):
+        loss = step()
+    loss.item()  # waits for a GPU
+    start = time.perf_counter()
+    for _ in range(options.steps):
+        loss = step()
+    last_loss = loss.item()
+    seconds = (time.perf_counter() - start) / options.steps
+    record = {
+        "peer": "transformers and torch",
+        "seconds_per_step": round(seconds, 4),
+        "tokens_per_second": round(options.batch * options.length / seconds, 1),
+        "peak_mib": round(peak_mib(device)),
+        "last_loss": last_loss,
+        "layers": LAYERS,
+        **{name: getattr(options, name) for name in ("batch", "length", "positions", "bf16", "device")},
+    }
+    print(json.dumps(record))
+
+
+if __name__ == "__main__":
+    main()

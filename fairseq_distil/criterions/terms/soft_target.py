@@ -1,0 +1,48 @@
+"""The soft-target term: the teacher's distribution over the vocabulary."""
+
+import math
+from dataclasses import dataclass, field
+from typing import List
+
+from fairseq.dataclass import ChoiceEnum
+
+from fairseq_distil.criterions.settings import require_temperature
+
+from .term import Scalar, Term, register_term
+
+
+@dataclass
+class SoftTargetOptions:
+    soft_target_weight: float = field(
+        default=5.0, metadata={"help": "weight of T^2 KL(teacher || student) over the vocabulary, a mean over tokens"}
+    )
+    soft_target_temperature: float = field(
+        default=2.0, metadata={"help": "temperature T that softens both distributions"}
+    )
+    soft_target_positions: ChoiceEnum(["all", "masked"]) = field(
+        default="all", metadata={"help": "tokens of the soft-target term: all but padding, or the masked ones"}
+    )
+
+
+@register_term
+class SoftTargetTerm(Term):
+    """``T^2 KL(teacher || student)`` (L_ce of Sanh et al., 2019); the vocabulary stage computes it."""
+
+    options = SoftTargetOptions
+    weight_name = "soft_target_weight"
+    needs_masked_lm_heads = True
+
+    def __init__(self, cfg: SoftTargetOptions) -> None:
+        super().__init__(cfg)
+        require_temperature(cfg.soft_target_temperature)
+
+    @property
+    def is_over_all_tokens(self) -> bool:
+        return str(self.cfg.soft_target_positions) == "all"
+
+    @classmethod
+    def scalars(cls) -> List[Scalar]:
+        return [
+            Scalar("soft_target_loss", "soft_target_loss", "soft_target_tokens", unit=math.log(2)),
+            Scalar("teacher_agreement", "teacher_agreement", "masked_tokens", digits=4),
+        ]

@@ -1,0 +1,88 @@
+"""The relations in blocks against the plain formula, and against numbers worked out by hand."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from fairseq_distil.losses import reference_relation_divergence, relation_divergence
+
+
+def random_vectors(*shape: int, seed: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def padding(batch: int, length: int) -> Tensor:
+    """The first sequence has none, each next one more, and the last is padding alone."""
+    mask = torch.zeros(batch, length, dtype=torch.bool)
+    for row in range(1, batch):
+        mask[row, length - row :] = True
+    mask[-1] = batch > 1
+    return mask
+
+
+@pytest.mark.parametrize("block_bytes", [1, 4 * 49 * 5, 2**26])
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize(
+    ("batch", "heads", "width", "teacher_width"), [(3, 4, 12, 20), (1, 1, 5, 5), (2, 6, 6, 12), (0, 2, 4, 4)]
+)
+def test_blocks_equal_the_plain_formula(
+    batch: int, heads: int, width: int, teacher_width: int, padded: bool, block_bytes: int
+) -> None:
+    student = random_vectors(batch, 7, width, seed=1).requires_grad_()
+    teacher = random_vectors(batch, 7, teacher_width, seed=2)
+    mask = padding(batch, 7) if padded and batch else None
+    loss = relation_divergence(student, teacher, heads, mask, block_bytes)
+    expected = reference_relation_divergence(student, teacher, heads, mask)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(3 * loss, student)[0], torch.autograd.grad(3 * expected, student)[0], atol=1e-5, rtol=1e-5
+    )
+
+
+def test_hand_computed() -> None:
+    """Two tokens, one head of width 1: scores 1, 1 / 1, 1 of the student; 4, 0 / 0, 0 of the teacher."""
+    student, teacher = torch.ones(1, 2, 1), torch.tensor([[[2.0], [0.0]]])
+    favoured = math.exp(4) / (math.exp(4) + 1)
+    entropy = -favoured * math.log(favoured) - (1 - favoured) * math.log(1 - favoured)
+    for function in (relation_divergence, reference_relation_divergence):
+        assert function(student, teacher, 1).item() == pytest.approx(math.log(2) - entropy, rel=1e-5)
+
+
+def test_gradient_by_finite_differences() -> None:
+    student, teacher = random_vectors(2, 5, 6, seed=3), random_vectors(2, 5, 4, seed=4)
+    direction = random_vectors(2, 5, 6, seed=5)
+    (gradient,) = torch.autograd.grad(relation_divergence(student.requires_grad_(), teacher, 2), student)
+    with torch.no_grad():
+        steps = [relation_divergence(student + sign * 1e-2 * direction, teacher, 2) for sign in (1, -1)]
+    assert (steps[0] - steps[1]).item() / 2e-2 == pytest.approx((gradient * direction).sum().item(), rel=1e-3)
+
+
+def test_rotated_vectors_have_the_same_relations() -> None:
+    vectors = random_vectors(2, 5, 3, seed=6)
+    rotation, _ = torch.linalg.qr(random_vectors(3, 3, seed=7))
+    student = (vectors @ rotation).requires_grad_()
+    loss = relation_divergence(student, vectors, 1)
+    assert loss.item() == pytest.approx(0, abs=1e-5)
+    assert torch.autograd.grad(loss, student)[0].abs().max() < 1e-5
+
+
+def test_half_precision_is_computed_in_float32_and_its_gradient_is_of_its_type() -> None:
+    student, teacher = random_vectors(2, 5, 6, seed=8).bfloat16(), random_vectors(2, 5, 6, seed=9).bfloat16()
+    loss = relation_divergence(student.requires_grad_(), teacher, 3)
+    torch.testing.assert_close(loss, reference_relation_divergence(student.float(), teacher.float(), 3))
+    assert torch.autograd.grad(loss, student)[0].dtype == torch.bfloat16
+
+
+def test_autocast_does_not_reach_it() -> None:
+    student, teacher = random_vectors(2, 5, 6, seed=8), random_vectors(2, 5, 6, seed=9)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = relation_divergence(student, teacher, 3)
+    assert torch.equal(loss, relation_divergence(student, teacher, 3))
+
+
+@pytest.mark.parametrize(("widths", "message"), [((7, 6), "student's width 7"), ((6, 7), "teacher's width 7")])
+def test_heads_that_do_not_divide_a_width(widths: tuple[int, int], message: str) -> None:
+    with pytest.raises(ValueError, match=f"3 relation heads do not divide the {message}"):
+        relation_divergence(torch.zeros(1, 2, widths[0]), torch.zeros(1, 2, widths[1]), 3)
