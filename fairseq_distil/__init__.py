@@ -14,6 +14,7 @@ from .checkpoints.safe_globals import accept_fairseqs_checkpoints  # noqa: E402
 from .cpu_workers import let_pytorch_ddp_train_on_cpus  # noqa: E402
 from .errors import UserError, show_user_errors_in_one_line  # noqa: E402
 from .models.encoder_loading import make_checkpoint_loading_safe  # noqa: E402
+from .optim.state_check import make_optimizer_loading_safe  # noqa: E402
 from .training.surviving_loop import make_training_survive  # noqa: E402
 
 accept_fairseqs_checkpoints()
@@ -21,6 +22,7 @@ make_checkpoints_atomic()
 make_training_survive()
 let_pytorch_ddp_train_on_cpus()
 make_checkpoint_loading_safe()
+make_optimizer_loading_safe()
 show_user_errors_in_one_line()
 
 __all__ = ["UserError", "criterions", "models", "optim", "tasks"]

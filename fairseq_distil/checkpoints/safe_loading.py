@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from fairseq_distil.checkpoints.load_errors import explain_load_error
 from fairseq_distil.checkpoints.tensor_check import require_held, require_held_optimizer_state
+from fairseq_distil.checkpoints.training_state import require_training_state
 from fairseq_distil.checkpoints.zip_check import require_plain_zip
 from fairseq_distil.errors import UserError, naming
 
@@ -40,9 +41,12 @@ def load_safely(path: Path | str, arg_overrides: dict[str, Any] | None = None) -
     with naming(path):
         _require_parts(state)
     try:
-        return _upgraded(state, arg_overrides or {})
+        state = _upgraded(state, arg_overrides or {})
     except Exception as error:  # so does fairseq
         raise UserError(f"{path}: {explain_load_error(error)}") from error
+    with naming(path):
+        require_training_state(state)
+    return state
 
 
 def _upgraded(state: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:

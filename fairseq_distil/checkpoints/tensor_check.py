@@ -22,7 +22,7 @@ def require_held(weights: Any) -> None:
     if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights):
         raise UserError("not a state dict of tensors")
     for name, tensor in weights.items():
-        if not _is_dense(tensor):
+        if not is_dense(tensor):
             raise UserError(f"not a state dict of tensors: {name} is not a dense tensor with values")
     claimed = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
     storages = {storage.data_ptr(): storage.nbytes() for storage in map(Tensor.untyped_storage, weights.values())}
@@ -57,7 +57,8 @@ def require_floating(name: str, tensor: Tensor) -> None:
         raise UserError(f"{name} is of {tensor.dtype}, but must be of floating point, in 16 bits or more")
 
 
-def _is_dense(tensor: Any) -> bool:
+def is_dense(tensor: Any) -> bool:
+    """Whether it is a tensor with its values in memory, one after the other."""
     return (
         isinstance(tensor, Tensor)
         and tensor.layout == torch.strided

@@ -85,7 +85,7 @@ class ElasticBatchIterator(EpochBatchIterator):
         """Go on at a checkpoint's position.
 
         Raises:
-            UserError: it is within an epoch of other data
+            UserError: it is within an epoch of other data, or at its end
         """
         if SEEN not in state:  # the beginning of an epoch, or fairseq's own position
             super().load_state_dict(state)
@@ -99,6 +99,11 @@ class ElasticBatchIterator(EpochBatchIterator):
         self._seen = np.unpackbits(state[SEEN].numpy(), count=state["samples"]).astype(bool)
         self.epoch = state["epoch"]
         self._next_epoch_itr = self._get_iterator_for_epoch(self.epoch, state["shuffle"])
+        if not self._rest:
+            raise UserError(
+                "the checkpoint is in the middle of an epoch of which no sample is left; begin another with "
+                "--reset-dataloader (checkpoint.reset_dataloader)"
+            )
         # Whole updates: fairseq would round others in a way that loses the end of the epoch.
         update_freq = self._update_freq[min(self.epoch, len(self._update_freq)) - 1]
         done = len(self.frozen_batches) - len(self._rest)

@@ -68,7 +68,6 @@ class FusedAdamW(FairseqOptimizer):
         Raises:
             UserError: the state is not that of these parameters
         """
-        self._require_fitting(state_dict)
         overrides = dict(optimizer_overrides or {})
         weight_decay = overrides.pop("weight_decay", None)
         super().load_state_dict(state_dict, overrides)
@@ -76,21 +75,6 @@ class FusedAdamW(FairseqOptimizer):
             for group in self.param_groups:
                 is_of_matrices = any(parameter.ndim > 1 for parameter in group["params"])
                 group["weight_decay"] = weight_decay if is_of_matrices else 0.0
-
-    def _require_fitting(self, state_dict: Dict[str, Any]) -> None:
-        """Check the shapes, which torch's kernel believes: it would read and write beyond smaller tensors."""
-        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
-        for index, values in state_dict["state"].items():
-            if index not in range(len(parameters)):
-                raise UserError(f"the optimiser's state has a parameter {index!r}, but there are {len(parameters)}")
-            for name in ("exp_avg", "exp_avg_sq", "step"):
-                expected = torch.Size() if name == "step" else parameters[index].shape
-                found = values.get(name)
-                if not torch.is_tensor(found) or found.shape != expected or not found.is_floating_point():
-                    raise UserError(
-                        f"the optimiser's state of parameter {index} does not fit: its {name} is no tensor of shape "
-                        f"{tuple(expected)}; start with --reset-optimizer (checkpoint.reset_optimizer)"
-                    )
 
 
 def _require_valid(cfg: FusedAdamWConfig) -> None:

@@ -1,0 +1,58 @@
+"""What a checkpoint says of its training."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from fairseq_distil.checkpoints.training_state import require_training_state
+from fairseq_distil.errors import UserError
+
+
+def state_with(**position: Any) -> dict[str, Any]:
+    position = {"epoch": 2, "iterations_in_epoch": 3, "version": 2, "shuffle": True, **position}
+    meters = [(10, "loss", "AverageMeter", {"val": torch.tensor(2.0), "sum": 4.0, "count": 2, "round": 3})]
+    return {
+        "optimizer_history": [{"num_updates": 7, "lr_scheduler_state": {"best": float("inf"), "lr": 0.1}}],
+        "extra_state": {"train_iterator": position, "best": float("nan"), "metrics": {"train_inner": meters}},
+    }
+
+
+def test_what_fairseq_and_this_project_store_passes() -> None:
+    require_training_state(state_with())
+    require_training_state(state_with(samples=17, seen_samples=torch.zeros(3, dtype=torch.uint8), is_unfinished=True))
+
+
+@pytest.mark.parametrize(
+    ("position", "message"),
+    [
+        ({"epoch": -1}, "train_iterator has epoch that is not a whole number from 0"),
+        ({"epoch": True}, "train_iterator has epoch that"),
+        ({"iterations_in_epoch": 2**40}, "train_iterator has iterations_in_epoch that"),
+        ({"shuffle": "x"}, "train_iterator has shuffle that is neither true nor false"),
+        ({"seen_samples": torch.zeros(3, dtype=torch.uint8)}, "has seen_samples, but not all that belongs to it"),
+        ({"samples": 17, "seen_samples": torch.zeros(2, dtype=torch.uint8)}, "has seen_samples that are not 3 bytes"),
+        ({"samples": 17, "seen_samples": 5}, "seen_samples is not a dense tensor"),
+    ],
+)
+def test_positions_that_cannot_be_are_refused(position: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        require_training_state(state_with(**position))
+
+
+@pytest.mark.parametrize(
+    "meter",
+    [
+        (10, "wall", "AverageMeter", {"val": 1, "sum": 1, "count": 1}),
+        (10, "loss", "OrderedDict", {}),
+        (10, "loss", "SumMeter", {"sum": "x"}),
+        (10, "loss", "SumMeter", {"sum": 1, "round": 10**30}),
+        (10, "loss", "SumMeter"),
+        5,
+    ],
+)
+def test_meters_that_fairseq_does_not_have_are_refused(meter: Any) -> None:
+    state = state_with()
+    state["extra_state"]["metrics"]["train"] = [meter]
+    with pytest.raises(UserError, match="its metrics of 'train' are not those of fairseq's meters"):
+        require_training_state(state)
