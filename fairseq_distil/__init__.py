@@ -15,7 +15,7 @@ from .cpu_workers import let_pytorch_ddp_train_on_cpus  # noqa: E402
 from .errors import UserError, show_user_errors_in_one_line  # noqa: E402
 from .models.encoder_loading import make_checkpoint_loading_safe  # noqa: E402
 from .optim.state_check import make_optimizer_loading_safe  # noqa: E402
-from .training.surviving_loop import make_training_survive  # noqa: E402
+from .training.resuming import make_training_survive  # noqa: E402
 
 accept_fairseqs_checkpoints()
 make_checkpoints_atomic()

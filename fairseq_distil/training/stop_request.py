@@ -1,11 +1,11 @@
 """SIGTERM as a request: noted, shared by all workers, and answered where a run can be stopped."""
 
+import contextlib
 import functools
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -21,6 +21,7 @@ class StopRequested(Exception):
 class _Request:
     is_awaited = False
     is_noted = False
+    previous_handler: Any = signal.SIG_DFL
 
     def note(self, number: int, frame: FrameType | None) -> None:
         self.is_noted = True
@@ -29,21 +30,19 @@ class _Request:
 _request = _Request()
 
 
-@contextmanager
-def stop_requests() -> Iterator[None]:
-    """Within, SIGTERM ends nothing: it waits for :func:`stop_if_requested`, and ends the process if none comes."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Python gives signals to the main thread alone
-        return
+def await_stop_requests() -> None:
+    """From now on SIGTERM ends nothing: it waits for :func:`stop_if_requested`. Once a run, which may call it again."""
+    if threading.current_thread() is not threading.main_thread() or _request.is_awaited:
+        return  # Python gives signals to the main thread alone
     _request.is_awaited, _request.is_noted = True, False
-    previous_handler = signal.signal(signal.SIGTERM, _request.note)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous_handler)
+    _request.previous_handler = signal.signal(signal.SIGTERM, _request.note)
+
+
+def await_no_more_stop_requests() -> None:
+    """SIGTERM does again what it did before: the run is over, and what came too late has nothing to stop."""
+    if _request.is_awaited:
         _request.is_awaited = False
-    if _request.is_noted:
-        signal.raise_signal(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, _request.previous_handler)
 
 
 def stop_if_requested() -> None:
@@ -69,9 +68,10 @@ def is_stop_noted() -> bool:
 
 
 def wait_for_all_workers() -> None:
-    """Return when every worker has come here: one that ended earlier would make a launcher kill the others."""
+    """Return when every worker has come here or ended: one that ended earlier would make a launcher kill the others."""
     if dist.is_initialized():
-        dist.barrier(_group_on_cpus(dist.group.WORLD))
+        with contextlib.suppress(RuntimeError):  # another has ended already
+            dist.barrier(_group_on_cpus(dist.group.WORLD))
 
 
 @functools.cache

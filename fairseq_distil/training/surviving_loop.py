@@ -1,18 +1,18 @@
 """fairseq's training loop, made to survive.
 
-Three of its functions are replaced, for they ask no task, model or criterion at the moments that matter: when a
-checkpoint is looked for, before an epoch, and between an update and what is due after it.
+Two of its functions are replaced, for they ask no task, model or criterion at the moments that matter: before an epoch,
+and between an update and what is due after it.
 """
 
 import logging
 import math
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch.distributed as dist
 from fairseq import checkpoint_utils
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.logging import metrics
@@ -20,29 +20,26 @@ from fairseq.tasks import FairseqTask
 from fairseq.trainer import Trainer
 from omegaconf import DictConfig, OmegaConf
 
-from fairseq_distil.checkpoints.fall_back import fall_back_if_damaged
+from fairseq_distil.checkpoints.training_state import IS_UNFINISHED
 from fairseq_distil.errors import UserError
 
+from .lost_processes import explain_loss, find_dead_data_workers_between_updates
 from .stop_request import (
     EXIT_STOPPED,
     StopRequested,
+    await_no_more_stop_requests,
+    await_stop_requests,
     is_stop_noted,
     stop_if_requested,
-    stop_requests,
     wait_for_all_workers,
 )
 
 logger = logging.getLogger(__name__)
 
-LAST_CHECKPOINT = "checkpoint_last.pt"
 ONLY_THE_LAST = {"no_epoch_checkpoints": True, "save_interval_updates": 0}
-IS_UNFINISHED = "is_unfinished"
-"""In a checkpoint's position in the data: what is due after its update, such as validation, is yet to be done."""
 
 Outcome = tuple[list[float | None], bool]
 """Validation losses, None where there was no validation; and whether to stop training."""
-
-_fairseqs_load_checkpoint = checkpoint_utils.load_checkpoint
 
 
 @dataclass
@@ -52,6 +49,15 @@ class Position:
     epoch: int
     is_end_of_epoch: bool
     state: dict[str, Any]
+
+    @classmethod
+    def unfinished(cls, state: dict[str, Any]) -> "Position | None":
+        """Where something is due, by a checkpoint's position in the data."""
+        if not state.get(IS_UNFINISHED):
+            return None
+        is_end_of_epoch = state["iterations_in_epoch"] == 0
+        done = {name: value for name, value in state.items() if name != IS_UNFINISHED}  # what it will be
+        return cls(state["epoch"] - is_end_of_epoch, is_end_of_epoch, done)
 
     @property
     def iterations_in_epoch(self) -> int:
@@ -64,48 +70,6 @@ class Position:
         return self.state
 
 
-def make_training_survive() -> None:
-    """Replace fairseq's ``load_checkpoint``, and with the first call of it two functions of ``fairseq-train``."""
-    checkpoint_utils.load_checkpoint = load_checkpoint
-
-
-def load_checkpoint(cfg: DictConfig, trainer: Trainer, **settings: Any) -> tuple[Any, EpochBatchIterator]:
-    """What fairseq's function of this name does, from a whole checkpoint; its result.
-
-    Raises:
-        UserError: there are checkpoints, but none that is whole
-    """
-    if cfg.restore_file == LAST_CHECKPOINT and not cfg.no_last_checkpoints and not trainer.checkpoint_suffix:
-        if trainer.data_parallel_rank == 0:
-            fall_back_if_damaged(Path(cfg.save_dir, LAST_CHECKPOINT))
-        if dist.is_initialized():
-            dist.barrier()
-    extra_state, iterator = _fairseqs_load_checkpoint(cfg, trainer, **settings)
-    command = sys.modules.get("fairseq_cli.train")
-    if command is not None:
-        loop = SurvivingLoop.of(command)
-        loop.unfinished = None
-        if extra_state is not None and trainer.get_num_updates() > 0 and not cfg.reset_dataloader:
-            loop.unfinished = _unfinished(extra_state["train_iterator"])
-            if not cfg.reset_meters:
-                _load_running_means(extra_state)
-    return extra_state, iterator
-
-
-def _unfinished(state: dict[str, Any]) -> Position | None:
-    if not state.get(IS_UNFINISHED):
-        return None
-    is_end_of_epoch = state["iterations_in_epoch"] == 0
-    return Position(state["epoch"] - is_end_of_epoch, is_end_of_epoch, state)
-
-
-def _load_running_means(extra_state: dict[str, Any]) -> None:
-    """Of the updates since the log was last written; fairseq forgets them where an epoch begins."""
-    name = "train_inner"
-    if name in extra_state.get("metrics", {}):
-        metrics.load_state_dict({name: extra_state["metrics"][name]})
-
-
 class SurvivingLoop:
     """``train`` and ``validate_and_save`` of ``fairseq_cli.train``, with what they lack around them."""
 
@@ -114,7 +78,7 @@ class SurvivingLoop:
         self._boundary: tuple[EpochBatchIterator | Position, int] | None = None  # batches of an epoch, all in updates
         self._is_due = False
         self._is_stopping = False
-        self.unfinished: Position | None = None
+        self._is_over = False
         command.train, command.validate_and_save = self.train, self.validate_and_save
 
     @classmethod
@@ -123,46 +87,63 @@ class SurvivingLoop:
         current = getattr(command.train, "__self__", None)
         return current if isinstance(current, cls) else cls(command)
 
+    def begin(self, trainer: Trainer, unfinished: Position | None) -> None:
+        """Begin a run, with what was due after its last update when it was stopped.
+
+        Raises:
+            SystemExit, UserError: as :meth:`train`
+        """
+        await_stop_requests()
+        find_dead_data_workers_between_updates()
+        self._boundary, self._is_over = None, False
+        if unfinished is not None:
+            with self._ending_in_order(trainer.cfg, trainer):
+                self._is_over = self._finish_update(trainer.cfg, trainer, unfinished)
+
     def train(self, cfg: DictConfig, trainer: Trainer, task: FairseqTask, iterator: EpochBatchIterator) -> Outcome:
         """Train for an epoch, or what is left of it.
 
         Raises:
             SystemExit: SIGTERM came; a checkpoint has been written, from which the run goes on as if it had not
-            UserError: a data worker was killed
+            UserError: a data worker or another worker was lost
         """
-        with stop_requests():
-            try:
-                outcome = self._finish_update(cfg, trainer, task)
-                self._boundary = None
-                if not outcome[1] and not _is_finished(cfg, trainer):
-                    outcome = self._train(cfg, trainer, task, iterator)
-            except StopRequested:
-                self._is_stopping = True
-            except (RuntimeError, ConnectionError) as error:
-                if not _is_death_of_data_worker(error):
-                    raise
-                self._save(cfg, trainer)
-                if not is_stop_noted():
-                    raise UserError(
-                        "a data worker was killed, perhaps because memory ran out: use fewer --num-workers "
-                        "(dataset.num_workers); started again, the run goes on from its last checkpoint"
-                    ) from error
-                sys.exit(EXIT_STOPPED)
-            if self._is_stopping:
-                wait_for_all_workers()
-                sys.exit(EXIT_STOPPED)
-            return outcome
+        outcome: Outcome = [None], True
+        self._boundary = None
+        if not self._is_over and not _is_finished(cfg, trainer):
+            with self._ending_in_order(cfg, trainer):
+                outcome = self._train(cfg, trainer, task, iterator)
+        if outcome[1] or iterator.next_epoch_idx > (cfg.optimization.max_epoch or math.inf):
+            await_no_more_stop_requests()
+        return outcome
 
-    def _finish_update(self, cfg: DictConfig, trainer: Trainer, task: FairseqTask) -> Outcome:
-        """Do what was due when the run was stopped."""
-        position, self.unfinished = self.unfinished, None
-        if position is None:
-            return [None], _is_finished(cfg, trainer)
+    @contextmanager
+    def _ending_in_order(self, cfg: DictConfig, trainer: Trainer) -> Iterator[None]:
+        try:
+            yield
+        except StopRequested:
+            self._is_stopping = True
+        except Exception as error:
+            explanation = explain_loss(error)
+            if explanation is not None:
+                self._save(cfg, trainer)
+                if is_stop_noted():
+                    sys.exit(EXIT_STOPPED)
+            await_no_more_stop_requests()
+            if explanation is not None:
+                raise UserError(explanation) from error
+            raise
+        if self._is_stopping:
+            wait_for_all_workers()
+            sys.exit(EXIT_STOPPED)
+
+    def _finish_update(self, cfg: DictConfig, trainer: Trainer, position: Position) -> bool:
+        """Do what was due when the run was stopped; whether it is to train no more."""
         subsets = cfg.dataset.valid_subset.split(",")
-        losses, should_stop = self.validate_and_save(cfg, trainer, task, position, subsets, position.is_end_of_epoch)
-        if position.is_end_of_epoch and not should_stop:
+        is_end = position.is_end_of_epoch
+        losses, should_stop = self.validate_and_save(cfg, trainer, trainer.task, position, subsets, is_end)
+        if is_end and not should_stop:
             trainer.lr_step(position.epoch, losses[0])
-        return losses, should_stop
+        return should_stop
 
     def validate_and_save(
         self,
@@ -217,10 +198,3 @@ def _is_finished(cfg: DictConfig, trainer: Trainer) -> bool:
     if updates >= max_update:
         logger.info("the run has made its %d updates of %d already", updates, max_update)
     return updates >= max_update
-
-
-def _is_death_of_data_worker(error: Exception) -> bool:
-    """Found while a batch was waited for, between two updates, or fetched from the worker's memory."""
-    if isinstance(error, ConnectionError):
-        return True
-    return "DataLoader worker" in str(error) and "exited unexpectedly" in str(error)

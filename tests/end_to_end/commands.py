@@ -5,7 +5,7 @@ import logging
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,9 +110,14 @@ class ForkedCommands:
         return [Run(e.returncode, e.stdout, e.stderr, save_dir).assert_succeeded() for e in ended]
 
     def start_workers(
-        self, options: Callable[..., list[str]], workers: int, meeting: Path, ddp_backend: str = "legacy_ddp"
+        self,
+        options: Callable[..., list[str]],
+        workers: int,
+        meeting: Path,
+        ddp_backend: str = "legacy_ddp",
+        program: Sequence[str] = ("fairseq-train",),
     ) -> list[ForkedProcess]:
-        """Start them; they find each other in the empty folder ``meeting``."""
+        """Start them; they find each other in the empty folder ``meeting``. A program of its own takes its options."""
         together = {
             "distributed_world_size": workers,
             "distributed_no_spawn": True,
@@ -121,7 +126,7 @@ class ForkedCommands:
             "distributed_backend": "gloo",
             "ddp_backend": ddp_backend,
         }
-        return [self.start("fairseq-train", *options(**together, distributed_rank=rank)) for rank in range(workers)]
+        return [self.start(*program, *options(**together, distributed_rank=rank)) for rank in range(workers)]
 
     def train_signalled(self, number: str, kind: str, count: int, *arguments: str, save_dir: Path) -> Run:
         """Run fairseq-train with a signal at a moment, see ``signalled.py``."""

@@ -51,6 +51,28 @@ def test_stopped_and_started_again(
     assert_ended_alike(resumed, student, from_update=1)
 
 
+def test_stopped_after_the_last_epoch(commands: ForkedCommands, distillation_options: Options, tmp_path: Path) -> None:
+    """No other epoch begins, in which what is due then could be made up for."""
+    settings = STUDENT | {"max_update": None, "max_epoch": 1}
+    undisturbed = commands.run(
+        "fairseq-train", *distillation_options(tmp_path / "one", **settings), save_dir=tmp_path / "one"
+    ).assert_succeeded()
+    save_dir = tmp_path / "two"
+    arguments = distillation_options(save_dir, **settings)
+    moment = BATCHES_OF_VALIDATION * (VALIDATIONS_AN_EPOCH - 1) + 2
+    stopped = commands.train_signalled("SIGTERM", "valid_step", moment, *arguments, save_dir=save_dir)
+    assert stopped.exit_status == EXIT_STOPPED, stopped.stderr
+    resumed = commands.run("fairseq-train", *arguments, save_dir=save_dir).assert_succeeded()
+    assert [int(record["valid_num_updates"]) for record in resumed.logged("valid")] == [UPDATES_AN_EPOCH]
+    assert names(resumed) == names(undisturbed)
+    assert_ended_alike(resumed, undisturbed, from_update=1)
+    for name in ("checkpoint_last.pt", "checkpoint_best.pt"):
+        found, expected = (run.checkpoint(name)["extra_state"] for run in (resumed, undisturbed))
+        assert (found["best"], found["val_loss"]) == (expected["best"], expected["val_loss"])
+    again = commands.run("fairseq-train", *arguments, save_dir=save_dir).assert_succeeded()
+    assert again.logged("valid") == []
+
+
 @pytest.mark.slow
 def test_means_over_updates_on_both_sides_of_a_stop(
     commands: ForkedCommands, distillation_options: Options, tmp_path: Path

@@ -1,18 +1,41 @@
 """Two workers that train together: what happens to one of them happens to both."""
 
+import contextlib
 import os
+import re
 import signal
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from ..forked_processes import ForkedProcess
 from .commands import ForkedCommands, Run
 from .conftest import STUDENT, Options
 from .test_resume import assert_ended_alike, wait_for_newer_file
 
 EXIT_STOPPED = 128 + signal.SIGTERM
+OUT_OF_MEMORY = """
+import sys
+import torch
+from fairseq_cli import train
+from fairseq_distil.criterions import DistillationCriterion
+
+_, failures, *options = sys.argv
+sys.argv = ["fairseq-train", *options]
+left = iter(range(int(failures)))
+forward_as_ever = DistillationCriterion.forward
+
+def forward(self, model, sample, *rest):
+    if not self.training and torch.distributed.get_rank() == 1 and next(left, None) is not None:
+        raise torch.OutOfMemoryError("out of memory")
+    return forward_as_ever(self, model, sample, *rest)
+
+DistillationCriterion.forward = forward
+train.cli_main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +95,95 @@ def test_kill_of_one_of_them(
     assert ended[rank].exit_status == -signal.SIGKILL and ended[1 - rank].exit_status > 0
     resumed = start_again()
     assert_ended_alike(resumed, two_workers, from_update=1)
+
+
+def children(process: int) -> list[int]:
+    """Its data workers, whichever of its threads has started them."""
+    lists = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for children_of_thread in lists for child in children_of_thread.read_text().split()]
+
+
+def wait_for_all(workers: list[ForkedProcess], save_dir: Path) -> list[Run]:
+    """Their ends; torch names the worker before each line of a last error."""
+    ended = [worker.wait() for worker in workers]
+    return [Run(e.returncode, e.stdout, re.sub(r"(?m)^\[rank\d\]: ?", "", e.stderr), save_dir) for e in ended]
+
+
+def send(number: signal.Signals, processes: list[int]) -> None:
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):  # it may have ended
+            os.kill(process, number)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_kill_of_the_data_workers_of_one_of_them(
+    rank: int,
+    commands: ForkedCommands,
+    worker_options: Options,
+    start_again: Callable[[], Run],
+    two_workers: Run,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """The first one saves what was made, also where the other one lost its data worker."""
+    workers = commands.start_workers(partial(worker_options, tmp_path), 2, tmp_path_factory.mktemp("meeting"))
+    wait_for_newer_file(tmp_path, "checkpoint_last.pt", since=0)
+    send(signal.SIGKILL, children(workers[rank].id))
+    runs = wait_for_all(workers, tmp_path)
+    runs[rank].assert_one_error_line("a data worker was killed", "--num-workers")
+    runs[1 - rank].assert_one_error_line("another worker of this run has ended")
+    last_update = int(runs[0].logged("train_inner")[-1]["num_updates"])
+    assert runs[0].checkpoint()["optimizer_history"][-1]["num_updates"] == last_update
+    resumed = start_again()
+    assert int(resumed.logged("train_inner")[0]["num_updates"]) == last_update + 1
+    assert_ended_alike(resumed, two_workers, from_update=1)
+
+
+@pytest.mark.slow
+def test_sigterm_to_all_processes_again_and_again(
+    commands: ForkedCommands,
+    worker_options: Options,
+    start_again: Callable[[], Run],
+    two_workers: Run,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """As a scheduler sends it to the processes of each machine, data workers included, and once more."""
+    for _ in range(6):
+        since = time.time_ns()
+        workers = commands.start_workers(partial(worker_options, tmp_path), 2, tmp_path_factory.mktemp("meeting"))
+        wait_for_newer_file(tmp_path, "checkpoint_last.pt", since)
+        processes = [process for worker in workers for process in (worker.id, *children(worker.id))]
+        send(signal.SIGTERM, processes)
+        time.sleep(0.1)
+        send(signal.SIGTERM, processes)
+        stopped, other = wait_for_all(workers, tmp_path)
+        assert (stopped.exit_status, other.exit_status) == (EXIT_STOPPED, EXIT_STOPPED), stopped.stderr + other.stderr
+        last_update = int(stopped.logged("train_inner")[-1]["num_updates"])
+        assert stopped.checkpoint()["optimizer_history"][-1]["num_updates"] == last_update
+    assert_ended_alike(start_again(), two_workers, from_update=1)
+
+
+@pytest.mark.parametrize("failures", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_memory_of_one_of_them_runs_out_in_validation(
+    failures: int,
+    commands: ForkedCommands,
+    worker_options: Options,
+    start_again: Callable[[], Run],
+    two_workers: Run,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """fairseq tries the batch once more; where that fails as well, none of them waits for ever."""
+    script = tmp_path_factory.mktemp("script") / "out_of_memory.py"
+    script.write_text(OUT_OF_MEMORY)
+    meeting, options = tmp_path_factory.mktemp("meeting"), partial(worker_options, tmp_path)
+    workers = commands.start_workers(options, 2, meeting, program=(str(script), str(failures)))
+    first, second = wait_for_all(workers, tmp_path)
+    if failures == 2:
+        second.assert_one_error_line("memory ran out twice for a batch of validation", "--batch-size-valid")
+        first.assert_one_error_line("another worker of this run has ended")
+        assert first.checkpoint()["optimizer_history"][-1]["num_updates"] == STUDENT["save_interval_updates"]
+        first = start_again()
+    assert_ended_alike(first.assert_succeeded(), two_workers, from_update=1)

@@ -6,7 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from fairseq_distil.training.stop_request import StopRequested, is_stop_noted, stop_if_requested, stop_requests
+from fairseq_distil.training.stop_request import (
+    StopRequested,
+    await_no_more_stop_requests,
+    await_stop_requests,
+    is_stop_noted,
+    stop_if_requested,
+)
 
 
 @pytest.fixture
@@ -15,41 +21,50 @@ def handled() -> Iterator[list[int]]:
     numbers: list[int] = []
     previous = signal.signal(signal.SIGTERM, lambda number, frame: numbers.append(number))
     yield numbers
+    await_no_more_stop_requests()
     signal.signal(signal.SIGTERM, previous)
 
 
 def test_a_request_is_answered_where_it_is_asked_for(handled: list[int]) -> None:
-    with pytest.raises(StopRequested), stop_requests():
-        stop_if_requested()
-        assert not is_stop_noted()
-        signal.raise_signal(signal.SIGTERM)
-        assert is_stop_noted()
+    await_stop_requests()
+    stop_if_requested()
+    assert not is_stop_noted()
+    signal.raise_signal(signal.SIGTERM)
+    assert is_stop_noted()
+    with pytest.raises(StopRequested):
         stop_if_requested()
     assert handled == []
 
 
-def test_a_request_that_is_not_answered_comes_afterwards(handled: list[int]) -> None:
-    with stop_requests():
+def test_a_request_is_not_forgotten_where_a_run_awaits_them_again(handled: list[int]) -> None:
+    await_stop_requests()
+    signal.raise_signal(signal.SIGTERM)
+    await_stop_requests()
+    with pytest.raises(StopRequested):
+        stop_if_requested()
+
+
+def test_afterwards_the_signal_is_what_it_was(handled: list[int]) -> None:
+    for _ in range(2):
+        await_stop_requests()
         signal.raise_signal(signal.SIGTERM)
-        assert handled == []
-    assert handled == [signal.SIGTERM]
-
-
-def test_outside_the_signal_is_what_it_was(handled: list[int]) -> None:
-    with stop_requests():
-        pass
+        await_no_more_stop_requests()
+        await_no_more_stop_requests()
+    assert handled == []
     signal.raise_signal(signal.SIGTERM)
     assert handled == [signal.SIGTERM]
     stop_if_requested()
+    await_stop_requests()
+    assert not is_stop_noted()  # that was of another run
 
 
 def test_a_thread_trains_without_it(handled: list[int]) -> None:
     """Python gives signals to the main thread alone."""
 
     def train() -> None:
-        with stop_requests():
-            signal.raise_signal(signal.SIGTERM)
-            stop_if_requested()
+        await_stop_requests()
+        signal.raise_signal(signal.SIGTERM)
+        stop_if_requested()
         ended.append(True)
 
     ended: list[bool] = []

@@ -1,0 +1,82 @@
+"""Where a run begins or goes on, in place of fairseq's function for it."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+from fairseq import checkpoint_utils
+from fairseq.data.iterators import EpochBatchIterator
+from fairseq.logging import metrics
+from fairseq.trainer import Trainer
+from omegaconf import DictConfig
+
+from fairseq_distil.checkpoints.fall_back import fall_back_if_damaged
+from fairseq_distil.errors import UserError
+
+from .surviving_loop import Position, SurvivingLoop
+
+LAST_CHECKPOINT = "checkpoint_last.pt"
+MISFITS = ("please reset the optimizer", "dataloader mismatch")
+"""In fairseq's messages: another criterion or optimiser, and a position that the data do not have."""
+
+_fairseqs_load_checkpoint = checkpoint_utils.load_checkpoint
+
+
+def make_training_survive() -> None:
+    """Replace fairseq's ``load_checkpoint``, and with the first call of it two functions of ``fairseq-train``."""
+    checkpoint_utils.load_checkpoint = load_checkpoint
+
+
+def load_checkpoint(cfg: DictConfig, trainer: Trainer, **settings: Any) -> tuple[Any, EpochBatchIterator]:
+    """What fairseq's function of this name does, from a whole checkpoint; its result.
+
+    Then what was due when the run was stopped is done: not with the next epoch, for there may be none.
+
+    Raises:
+        UserError: there are checkpoints, but none that is whole; or the one at hand is of a run with other settings
+        SystemExit: SIGTERM came meanwhile, see :meth:`SurvivingLoop.train`
+    """
+    if cfg.restore_file == LAST_CHECKPOINT and not cfg.no_last_checkpoints and not trainer.checkpoint_suffix:
+        if trainer.data_parallel_rank == 0:
+            fall_back_if_damaged(Path(cfg.save_dir, LAST_CHECKPOINT))
+        if dist.is_initialized():
+            dist.barrier()
+    with _misfits_in_one_line(cfg.restore_file):
+        extra_state, iterator = _fairseqs_load_checkpoint(cfg, trainer, **settings)
+    command = sys.modules.get("fairseq_cli.train")
+    if command is not None:
+        unfinished = None
+        if extra_state is not None and trainer.get_num_updates() > 0 and not cfg.reset_dataloader:
+            unfinished = Position.unfinished(extra_state["train_iterator"])
+            if not cfg.reset_meters:
+                _load_running_means(extra_state)
+        SurvivingLoop.of(command).begin(trainer, unfinished)
+    return extra_state, iterator
+
+
+@contextmanager
+def _misfits_in_one_line(name: str) -> Iterator[None]:
+    """fairseq notices these, and ends with a traceback."""
+    try:
+        yield
+    except (AssertionError, RuntimeError) as error:
+        if not any(mark in str(error) for mark in MISFITS):
+            raise
+        raise UserError(f"{name}: {error}") from error
+    except KeyError as error:
+        if error.args != ("best",):
+            raise
+        raise UserError(
+            f"{name}: is of a run with another --lr-scheduler; go on with that, or give --reset-lr-scheduler "
+            "(checkpoint.reset_lr_scheduler)"
+        ) from error
+
+
+def _load_running_means(extra_state: dict[str, Any]) -> None:
+    """Of the updates since the log was last written; fairseq forgets them where an epoch begins."""
+    name = "train_inner"
+    if name in extra_state.get("metrics", {}):
+        metrics.load_state_dict({name: extra_state["metrics"][name]})
