@@ -3,11 +3,18 @@
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
 import torch
+from fairseq.dataclass.initialize import hydra_init
+from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from fairseq_distil.errors import UserError
 from fairseq_distil.exit_status import EXIT_USER_ERROR
@@ -25,7 +32,17 @@ class Worker:
 
     @classmethod
     def of_torchrun(cls, environment: Mapping[str, str]) -> "Worker":
-        """What torchrun says of this process; outside of torchrun, the only one."""
+        """What torchrun says of this process; outside of torchrun, the only one.
+
+        Raises:
+            UserError: srun alone has started several, which would know nothing of each other
+        """
+        tasks = environment.get("SLURM_NTASKS", "1")
+        if "RANK" not in environment and tasks != "1":
+            raise UserError(
+                f"SLURM_NTASKS is {tasks}, but the processes that srun starts do not train together, and would write "
+                "the same files: let srun start one torchrun on each node, as examples/distilbert/slurm.sh does"
+            )
         return cls(
             *(
                 int(environment.get(name, default))
@@ -63,8 +80,8 @@ def main(description: str, arguments: Sequence[str] | None = None) -> int | None
         help="choose --update-freq so that all workers together have N sequences an update, or as near as can be",
     )
     own, others = parser.parse_known_args(arguments)
-    worker = Worker.of_torchrun(os.environ)
     try:
+        worker = Worker.of_torchrun(os.environ)
         sys.argv = [sys.argv[0], *command_line(others, worker, own.sequences_per_update)]
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -75,6 +92,20 @@ def main(description: str, arguments: Sequence[str] | None = None) -> int | None
 def is_for_hydra(arguments: Sequence[str]) -> bool:
     """Whether the arguments are those of fairseq-hydra-train rather than of fairseq-train."""
     return any(argument.split("=")[0] in HYDRA_OPTIONS for argument in arguments)
+
+
+def recipe_is_for_cpu(arguments: Sequence[str]) -> bool:
+    """Whether ``common.cpu`` is true, by the recipe or what overrides it; of a faulty recipe, Hydra will tell."""
+    given = get_args_parser().parse_args(list(arguments))
+    if given.config_dir is None or given.config_name is None:
+        return False
+    hydra_init(given.config_name)
+    try:
+        # The schema is found by the recipe's name, which Hydra advises against, as it does where fairseq does so.
+        with warnings.catch_warnings(action="ignore"), initialize_config_dir(os.path.abspath(given.config_dir)):
+            return compose(given.config_name, given.overrides).common.cpu is True
+    except (HydraException, OmegaConfBaseException, YAMLError):
+        return False
 
 
 def command_line(arguments: Sequence[str], worker: Worker, sequences: int | None = None) -> list[str]:
@@ -89,7 +120,7 @@ def command_line(arguments: Sequence[str], worker: Worker, sequences: int | None
         UserError: see :func:`update_freq`
     """
     hydra = is_for_hydra(arguments)
-    on_cpu = not torch.cuda.is_available() or "--cpu" in arguments or "common.cpu=true" in arguments
+    on_cpu = not torch.cuda.is_available() or "--cpu" in arguments or (hydra and recipe_is_for_cpu(arguments))
     groups = {"distributed_training": worker.settings(on_cpu)}
     if sequences is not None:
         groups["optimization"] = {"update_freq": [update_freq(arguments, worker, sequences)]}

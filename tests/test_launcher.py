@@ -1,9 +1,11 @@
 """The arguments that a process of torchrun gives fairseq's commands."""
 
+from pathlib import Path
+
 import pytest
 
 from fairseq_distil.errors import UserError
-from fairseq_distil.launcher import Worker, command_line, update_freq
+from fairseq_distil.launcher import Worker, command_line, recipe_is_for_cpu, update_freq
 
 THIRD_OF_FOUR = {"RANK": "2", "LOCAL_RANK": "1", "WORLD_SIZE": "4"}
 RECIPE = ["--config-dir", "folder", "--config-name=recipe", "dataset.batch_size=16"]
@@ -47,6 +49,29 @@ def test_a_gpu_is_that_of_the_place_on_the_machine() -> None:
 
 def test_one_process_is_not_distributed() -> None:
     assert command_line(["data"], Worker.of_torchrun({})) == ["data", "--distributed-world-size=1"]
+
+
+def test_several_processes_of_srun_alone_are_refused() -> None:
+    with pytest.raises(UserError, match="^SLURM_NTASKS is 4, but .* one torchrun on each node"):
+        Worker.of_torchrun({"SLURM_NTASKS": "4"})
+    assert Worker.of_torchrun({"SLURM_NTASKS": "1"}).world_size == 1
+    assert Worker.of_torchrun(THIRD_OF_FOUR | {"SLURM_NTASKS": "4"}).rank == 2
+
+
+@pytest.mark.parametrize(
+    ("in_recipe", "overrides", "expected"),
+    [
+        ("true", [], True),
+        ("false", [], False),
+        ("false", ["common.cpu=True"], True),
+        ("false", ["++common.cpu=TRUE", "hydra.run.dir=x"], True),
+        ("true", ["common.cpu=false"], False),
+        ("[", ["common.cpu=true"], False),
+    ],
+)
+def test_a_recipe_for_cpus(in_recipe: str, overrides: list[str], expected: bool, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(f"common:\n  cpu: {in_recipe}\n")
+    assert recipe_is_for_cpu(["--config-dir", str(tmp_path), "--config-name", "recipe", *overrides]) == expected
 
 
 @pytest.mark.parametrize(
