@@ -7,6 +7,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 import torch
 from fairseq.models import BaseFairseqModel
 from fairseq.optim import AMPOptimizer
+from fairseq.optim.dynamic_loss_scaler import DynamicLossScaler
 from torch import Tensor, nn
 
 from fairseq_distil.errors import UserError
@@ -33,6 +34,7 @@ class NumericalGuard:
     _batches: List[_Batch] = []
     """What this update has seen so far."""
     _repeated = 0
+    _update_num = 0
 
     def train_step(self, sample: Dict[str, Any], model: BaseFairseqModel, *arguments: Any, **keywords: Any) -> Any:
         """See :meth:`fairseq.tasks.FairseqTask.train_step`.
@@ -41,9 +43,10 @@ class NumericalGuard:
             UserError: fairseq repeats an update that is not finite
         """
         result = super().train_step(sample, model, *arguments, **keywords)
+        self._update_num = keywords.get("update_num", arguments[2] if len(arguments) > 2 else 0)
+        self._watch(keywords.get("optimizer", arguments[1] if len(arguments) > 1 else None), model)
         if isinstance(sys.exception(), FloatingPointError):
-            update_num = keywords.get("update_num", arguments[2] if len(arguments) > 2 else 0)
-            self._explain(update_num, _Batch(sample["id"], result[2]), model)
+            self._explain(self._update_num, _Batch(sample["id"], result[2]), model)
         else:
             self._batches = [*self._batches, _Batch(sample["id"], result[2])]
         return result
@@ -61,17 +64,37 @@ class NumericalGuard:
         super().optimizer_step(optimizer, model, update_num)
         lowered_scale = optimizer.scaler.get_scale()  # fairseq logs it at each update, too
         if lowered_scale < scale:
-            logger.info(
-                "update %d: %s in %s; it is skipped, and the loss scale lowered to %g",
-                update_num + 1,
-                self._culprit(model),
-                _named(self._batches),
-                lowered_scale,
-            )
+            self._tell_of_skipped(model, update_num, lowered_scale)
 
-    def _culprit(self, model: BaseFairseqModel) -> Optional[str]:
+    def _watch(self, optimizer: Any, model: BaseFairseqModel) -> None:
+        """Under ``--fp16`` fairseq skips an update before it asks the task to make it, and clears the gradients."""
+        scaler = getattr(optimizer, "scaler", None)
+        if not isinstance(scaler, DynamicLossScaler) or "check_overflow" in vars(scaler):
+            return
+        check_overflow = scaler.check_overflow
+
+        def check_and_tell(grad_norm: Tensor) -> None:
+            try:
+                check_overflow(grad_norm)
+            except OverflowError:
+                self._tell_of_skipped(model, self._update_num, scaler.loss_scale)
+                self._batches = []
+                raise
+
+        scaler.check_overflow = check_and_tell
+
+    def _tell_of_skipped(self, model: BaseFairseqModel, update_num: int, lowered_scale: float) -> None:
+        logger.info(
+            "update %d: %s in %s; it is skipped, and the loss scale lowered to %g",
+            update_num + 1,
+            self._culprit(model),
+            _named(self._batches),
+            lowered_scale,
+        )
+
+    def _culprit(self, model: BaseFairseqModel) -> str:
         terms = (not_finite_loss(batch.logging_output) for batch in self._batches)
-        return next(filter(None, terms), None) or not_finite_gradient(model)
+        return next(filter(None, terms), None) or not_finite_gradient(model) or "the gradients' norm is not finite"
 
     def _explain(self, update_num: int, repeated: _Batch, model: BaseFairseqModel) -> None:
         for batch in [*self._batches, repeated]:

@@ -1,5 +1,6 @@
 """An update that is not finite is not made, and told with its term and its samples."""
 
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from fairseq.optim import AMPOptimizer
+from fairseq.optim import AMPOptimizer, FP16Optimizer
 from fairseq.trainer import Trainer
 
 from fairseq_distil.errors import UserError
@@ -105,6 +106,28 @@ def test_under_loss_scaling_the_update_is_skipped(scaling_trainer: Trainer, capl
     changed = weights(scaling_trainer)
     assert all(tensor.isfinite().all() for tensor in changed.values())
     assert not torch.equal(changed[name], good[name])
+
+
+def test_under_fairseqs_own_loss_scaling_the_update_is_skipped(
+    make_trainer: Callable[..., Trainer], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As with ``--fp16``, here of float32 weights; where there is no GPU, fairseq then fails to make a tensor on it."""
+    trainer = make_trainer(fp16_no_flatten_grads=True)
+    assert trainer.get_lr() > 0  # which makes the optimiser that is replaced
+    parameters = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
+    trainer._optimizer = FP16Optimizer.build_optimizer(trainer.cfg, parameters)
+    name = spoil_gradient(trainer, times=1)
+    good = weights(trainer)
+    with caplog.at_level(logging.INFO), contextlib.suppress(AssertionError, RuntimeError):
+        trainer.train_step(batches(trainer, [3, 2], [5]))
+    assert (
+        f"update 1: the gradient of {name} is not finite in the batch of samples 3, 2, 5; it is skipped, and the loss "
+        "scale lowered to 64"
+    ) in caplog.text
+    assert trainer.get_num_updates() == 0
+    torch.testing.assert_close(weights(trainer), good, rtol=0, atol=0)
+    trainer.train_step(batches(trainer, [7]))
+    assert trainer.get_num_updates() == 1
 
 
 def test_a_loss_that_is_not_finite_under_loss_scaling(
