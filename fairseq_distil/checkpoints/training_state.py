@@ -52,7 +52,8 @@ def require_training_state(state: dict[str, Any]) -> None:
         raise _damaged("loss_scale is not a positive number")
     if not isinstance(extra, dict):
         raise _damaged("extra_state is not a dictionary")
-    _require_position(extra.get("train_iterator"))
+    if extra.get("train_iterator") is not None:  # released encoders have none
+        _require_position(extra["train_iterator"])
     for name in ("best", "previous_training_time"):
         if not (extra.get(name) is None or is_number(extra[name])):
             raise _damaged(f"{name} is not a number")
