@@ -47,7 +47,10 @@ def assert_refused(commands: ForkedCommands, distillation_options: Options, tmp_
         ({"encoder_layers": 5}, ["5 layers", "4 layers"]),
         ({"teacher_layer_map": "0,4"}, ["--teacher-layer-map", "'0,4'", "layer 4", "0 to 3"]),
         ({"mlm_weight": -1}, ["mlm_weight is -1", "not negative"]),
-        ({"soft_target_weight": 0, "mlm_weight": 0, "cosine_weight": 0}, ["mlm_weight, relation_weight, soft_target_weight", "all of"]),
+        (
+            {"soft_target_weight": 0, "mlm_weight": 0, "cosine_weight": 0},
+            ["mlm_weight, relation_weight, soft_target_weight", "all of"],
+        ),
         ({"soft_target_temperature": 0}, ["soft_target_temperature is 0", "positive"]),
         ({"tokens_per_sample": 17}, ["--tokens-per-sample", "17", "16 positions"]),
         (PLAIN_ENCODER, ["soft_target_weight", "need a teacher"]),
