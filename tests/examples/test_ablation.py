@@ -111,8 +111,10 @@ def test_a_signal_ends_the_training_too(folder: Path, number: signal.Signals) ->
     environment = os.environ | {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PID": str(training)}
     options = ["--teacher", "teacher.pt", "--data", "data", "--output", "out", "--recipe", "recipe.yaml"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    # Where the tests themselves run in the background, SIGINT is ignored, which bash would inherit.
-    heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    # Where the tests themselves run in the background or under nohup, these are ignored, which bash would inherit.
+    heeding = {
+        "preexec_fn": lambda: [signal.signal(ignored, signal.SIG_DFL) for ignored in (signal.SIGINT, signal.SIGHUP)]
+    }
     with subprocess.Popen(["bash", script, *options], cwd=folder, env=environment, **pipes, **heeding) as process:
         deadline = time.monotonic() + 60
         while not training.exists():
