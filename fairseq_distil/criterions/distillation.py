@@ -149,7 +149,7 @@ class DistillationCriterion(FairseqCriterion):
             "sample_size": tokens if self.is_over_all_tokens else masked,
             "masked_tokens": masked,
         }
-        loss = activations.student_rows().new_zeros((), dtype=torch.float32)
+        loss = torch.zeros((), device=rows.device)
         if self._needs_vocabulary(model):
             targets = sample["target"].flatten()[positions.masked]
             vocabulary = self._vocabulary_loss(activations, targets)
@@ -188,8 +188,8 @@ class DistillationCriterion(FairseqCriterion):
         teacher_terms = [term for term in self.terms if term.needs_teacher]
         if teacher_terms:
             self.require_suitable(model)
-        last = model.config.layers  # the log tells the perplexity of a validation too
-        student_layers = sorted({last}.union(*(term.student_layers(model) for term in self.terms)))
+        for_vocabulary = {model.config.layers} if self._needs_vocabulary(model) else set()
+        student_layers = sorted(for_vocabulary.union(*(term.student_layers(model) for term in self.terms)))
         states = model(**net_input, features_only=True, layers=tuple(student_layers))[1]["inner_states"]
         student_states = dict(zip(student_layers, states, strict=True))
         teacher_layers = sorted(set().union(*(term.teacher_layers(model) for term in teacher_terms)))
@@ -223,7 +223,8 @@ class DistillationCriterion(FairseqCriterion):
         """Log the mean of each term over its own tokens, across micro-batches and workers.
 
         ``loss``, ``soft_target_loss`` and ``mlm_loss`` are in bits, as in fairseq, without the weights of the terms;
-        ``cosine_loss`` is ``1 - cos``; ``mlm_accuracy`` and ``teacher_agreement`` are fractions of masked tokens.
+        ``cosine_loss`` is ``1 - cos``, ``hidden_loss`` a distance, ``relation_loss`` in nats; ``mlm_accuracy`` and
+        ``teacher_agreement`` are fractions of masked tokens. What schedules change is told as ``scheduled_NAME``.
         """
         totals = {key: sum(log[key] for log in logging_outputs) for key in logging_outputs[0]}
         scheduled = [Scalar(key, key, LOSS.count) for key in totals if key.startswith(SCHEDULED)]

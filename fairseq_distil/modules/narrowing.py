@@ -30,7 +30,10 @@ def narrow(weights: Mapping[str, Tensor], teacher: EncoderConfig, student: Encod
     """
     _require_narrower(teacher, student)
     double = {name: tensor.double() for name, tensor in weights.items()}
-    directions = principal_directions(double[WORDS], student.width)
+    if student.width == teacher.width:  # fewer heads or feed-forward units alone
+        directions = torch.eye(student.width, dtype=torch.double, device=double[WORDS].device)
+    else:
+        directions = principal_directions(double[WORDS], student.width)
     kept_energy = (double[WORDS] @ directions).square().sum() / double[WORDS].square().sum()
     # LayerNorm gives a hidden state the square norm of its width; a part of it is lost.
     scale = (kept_energy * teacher.width / student.width).sqrt()

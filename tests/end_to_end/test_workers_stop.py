@@ -51,14 +51,26 @@ def two_workers(commands: ForkedCommands, worker_options: Options, tmp_path_fact
 
 
 @pytest.fixture
-def start_and_signal(
+def start_both(
     commands: ForkedCommands, worker_options: Options, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., list[Run]]:
-    """Starts both in ``tmp_path``, sends a signal to one of them once a checkpoint is there; both when they ended."""
+) -> Callable[[], list[ForkedProcess]]:
+    """Starts both in ``tmp_path``, and waits for a checkpoint of theirs."""
+
+    def start() -> list[ForkedProcess]:
+        since = time.time_ns()
+        workers = commands.start_workers(partial(worker_options, tmp_path), 2, tmp_path_factory.mktemp("meeting"))
+        wait_for_newer_file(tmp_path, "checkpoint_last.pt", since)
+        return workers
+
+    return start
+
+
+@pytest.fixture
+def start_and_signal(start_both: Callable[[], list[ForkedProcess]], tmp_path: Path) -> Callable[..., list[Run]]:
+    """Sends a signal to one of them once a checkpoint is there; both when they ended."""
 
     def start(rank: int, number: signal.Signals) -> list[Run]:
-        workers = commands.start_workers(partial(worker_options, tmp_path), 2, tmp_path_factory.mktemp("meeting"))
-        wait_for_newer_file(tmp_path, "checkpoint_last.pt", since=0)
+        workers = start_both()
         os.kill(workers[rank].id, number)
         ended = [worker.wait() for worker in workers]
         return [Run(e.returncode, e.stdout, e.stderr, tmp_path) for e in ended]
@@ -119,16 +131,13 @@ def send(number: signal.Signals, processes: list[int]) -> None:
 @pytest.mark.parametrize("rank", [0, 1])
 def test_kill_of_the_data_workers_of_one_of_them(
     rank: int,
-    commands: ForkedCommands,
-    worker_options: Options,
+    start_both: Callable[[], list[ForkedProcess]],
     start_again: Callable[[], Run],
     two_workers: Run,
     tmp_path: Path,
-    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """The first one saves what was made, also where the other one lost its data worker."""
-    workers = commands.start_workers(partial(worker_options, tmp_path), 2, tmp_path_factory.mktemp("meeting"))
-    wait_for_newer_file(tmp_path, "checkpoint_last.pt", since=0)
+    workers = start_both()
     send(signal.SIGKILL, children(workers[rank].id))
     runs = wait_for_all(workers, tmp_path)
     runs[rank].assert_one_error_line("a data worker was killed", "--num-workers")
@@ -142,18 +151,11 @@ def test_kill_of_the_data_workers_of_one_of_them(
 
 @pytest.mark.slow
 def test_sigterm_to_all_processes_again_and_again(
-    commands: ForkedCommands,
-    worker_options: Options,
-    start_again: Callable[[], Run],
-    two_workers: Run,
-    tmp_path: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+    start_both: Callable[[], list[ForkedProcess]], start_again: Callable[[], Run], two_workers: Run, tmp_path: Path
 ) -> None:
     """As a scheduler sends it to the processes of each machine, data workers included, and once more."""
     for _ in range(6):
-        since = time.time_ns()
-        workers = commands.start_workers(partial(worker_options, tmp_path), 2, tmp_path_factory.mktemp("meeting"))
-        wait_for_newer_file(tmp_path, "checkpoint_last.pt", since)
+        workers = start_both()
         processes = [process for worker in workers for process in (worker.id, *children(worker.id))]
         send(signal.SIGTERM, processes)
         time.sleep(0.1)
