@@ -10,14 +10,16 @@ compares masked-LM quality, and what the models fill in for a mask; the first is
         --glue GLUE --squad SQuAD --tasks RTE,STS-B,SQuAD --seeds 5 --output report
 
 fine-tunes each on each task with each seed, and reports medians and the part of the first model's average that the
-others keep; --own NAME=DIR adds a data set of your own. Interrupted, it goes on with the same command. Prints the
-tables, and writes them to the output directory as report.md and report.json, of fine-tuning also as report.png.
+others keep; --own NAME=DIR adds a data set of your own, and --model 'student=seed{seed}/student.pt' a model that was
+itself trained with each seed. Interrupted, it goes on with the same command. Prints the tables, and writes them to
+the output directory as report.md and report.json, of fine-tuning also as report.png.
 """
 
 import argparse
 import logging
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 logging.basicConfig(level=logging.WARNING)  # before fairseq, which would show all that it and others log
@@ -31,6 +33,7 @@ from fairseq_distil.evaluation.retention import (  # noqa: E402
     default_jobs,
     find_tasks,
     measure_retention,
+    of_seed,
     overrides_of,
     own_task,
 )
@@ -57,14 +60,9 @@ def run(options: argparse.Namespace) -> str:
     names = [name for name, _ in options.model]
     if len(set(names)) < len(names):
         raise UserError(f"--model names must differ, found {', '.join(names)}")
-    for name, path in options.model:
-        if not (path.is_file() or (path / CONFIG_FILE).is_file()):
-            raise UserError(
-                f"--model {name}={path}: no such file; give --model NAME=PATH a checkpoint, or for fine-tuning a "
-                f"directory of transformers with its {CONFIG_FILE}"
-            )
     if options.glue or options.squad or options.own or options.tasks:
         return compare_on_tasks(options)
+    require_models(options.model)
     if options.data is None:
         raise UserError("give --data, to compare masked-LM quality, or --glue, --squad or --own, to fine-tune")
     reports = compare(dict(options.model), options.data, options.split, options.sentence, options.batch_size)
@@ -73,12 +71,23 @@ def run(options: argparse.Namespace) -> str:
     return markdown(reports)
 
 
+def require_models(models: Iterable[tuple[str, Path]]) -> None:
+    for name, path in models:
+        if not (path.is_file() or (path / CONFIG_FILE).is_file()):
+            raise UserError(
+                f"--model {name}={path}: no such file; give --model NAME=PATH a checkpoint, or for fine-tuning a "
+                f"directory of transformers with its {CONFIG_FILE}"
+            )
+
+
 def compare_on_tasks(options: argparse.Namespace) -> str:
     if options.output is None:
         raise UserError("fine-tuning needs --output, a directory for its runs and the report")
     for name in ("seeds", "jobs"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name} is {getattr(options, name)}, but must be at least 1")
+    for seed in range(1, options.seeds + 1):
+        require_models((name, of_seed(path, seed)) for name, path in options.model)
     names = options.tasks.split(",") if options.tasks else None
     own = [own_task(name, path, overrides_of(name, options.override)) for name, path in options.own]
     if len({task.name for task in own}) < len(own):

@@ -11,19 +11,16 @@ import argparse
 import logging
 import tempfile
 import time
-import warnings
 from pathlib import Path
 from typing import NamedTuple
 
 logging.basicConfig(level=logging.WARNING)  # before fairseq, which would show all that it logs
 
 import torch  # noqa: E402
-from fairseq import tasks  # noqa: E402
-from fairseq.dataclass.initialize import add_defaults, hydra_init  # noqa: E402
 from fairseq.trainer import Trainer  # noqa: E402
-from hydra import compose, initialize_config_dir  # noqa: E402
 
 import fairseq_distil  # noqa: E402, F401  registers the parts
+from fairseq_distil.benchmarks.recipe_trainer import recipe_trainer  # noqa: E402
 
 CONFIG = Path(__file__).resolve().parent / "config"
 PRODUCT = (512, 256, 1024)
@@ -80,23 +77,13 @@ def seconds_of_updates(data: Path, dtype: str) -> Updates:
     common = (f"task.data={data}", f"task.autocast_dtype={dtype}", "checkpoint.save_dir=none")
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = f"{folder}/teacher.pt"
-        teacher = trainer_of("teacher", *common)
+        teacher = recipe_trainer(CONFIG, "teacher", *common)
         seconds_of_teacher = seconds_of_update(teacher)
         teacher.consolidate_optimizer()
         teacher.save_checkpoint(checkpoint, {"epoch": 1})
-        student = trainer_of("student", *common, f"model.teacher={checkpoint}")
-    return Updates(seconds_of_teacher, seconds_of_update(student), seconds_of_update(trainer_of("no_teacher", *common)))
-
-
-def trainer_of(recipe: str, *overrides: str) -> Trainer:
-    """What fairseq-hydra-train makes of a recipe, with the training data."""
-    hydra_init(recipe)
-    with warnings.catch_warnings(action="ignore"), initialize_config_dir(str(CONFIG)):
-        cfg = compose(recipe, list(overrides))
-    add_defaults(cfg)
-    task = tasks.setup_task(cfg.task)
-    task.load_dataset("train")
-    return Trainer(cfg, task, task.build_model(cfg.model), task.build_criterion(cfg.criterion))
+        student = recipe_trainer(CONFIG, "student", *common, f"model.teacher={checkpoint}")
+    no_teacher = recipe_trainer(CONFIG, "no_teacher", *common)
+    return Updates(seconds_of_teacher, seconds_of_update(student), seconds_of_update(no_teacher))
 
 
 def seconds_of_update(trainer: Trainer) -> float:

@@ -32,7 +32,8 @@ class Comparison:
     """What is compared, and how.
 
     Args:
-        models: checkpoints, or directories of transformers, by name; the first is the teacher
+        models: checkpoints, or directories of transformers, by name; the first is the teacher; for paths with
+            ``{seed}`` see :func:`of_seed`
         tasks: see :func:`find_tasks`
         glue, squad: directories with the official files
         data: of the pre-training, with ``dict.txt`` and the tokeniser; None: what the first checkpoint was trained on
@@ -60,10 +61,10 @@ def measure_retention(comparison: Comparison) -> str:
         UserError: something is wrong with the encoders, the files, or what the output holds of an earlier call
     """
     require_valid_overrides(comparison.overrides, [*DOWNSTREAM_TASKS, *(task.name for task in comparison.tasks)])
-    data = comparison.data or _data_of(next(iter(comparison.models.values())))
+    data = comparison.data or _data_of(of_seed(next(iter(comparison.models.values())), 1))
     dictionary = load_shared_dictionary([str(data)])
     dictionary.add_symbol(MASK_SYMBOL)
-    models = {name: _load(path, dictionary, data) for name, path in comparison.models.items()}
+    models = {name: _load(of_seed(path, 1), dictionary, data) for name, path in comparison.models.items()}
     positions = min(model.max_positions() for model in models.values())
     prepared = {
         task.name: prepare_task(task, comparison.glue, comparison.squad, data, comparison.output / "data", positions)
@@ -74,6 +75,11 @@ def measure_retention(comparison: Comparison) -> str:
     retention = retention_of(jobs, {task.name: chance(task, prepared[task.name]) for task in comparison.tasks})
     sizes = model_sizes(models, min(LATENCY_TOKENS, positions))
     return write_retention_report(retention, sizes, comparison.output, _changes(comparison))
+
+
+def of_seed(path: Path, seed: int) -> Path:
+    """A model's checkpoint for a seed: ``{seed}`` in its path stands for that of its own training."""
+    return Path(str(path).replace("{seed}", str(seed)))
 
 
 def default_jobs() -> int:
@@ -92,7 +98,7 @@ def _jobs(comparison: Comparison, prepared: Mapping[str, Path]) -> list[Job]:
     return [
         Job(
             model=name,
-            checkpoint=path,
+            checkpoint=of_seed(path, seed),
             task=task,
             recipe=EXAMPLES / task.recipe,
             data=prepared[task.name],
