@@ -1,7 +1,7 @@
 """The objective of distillation, DistilBERT's triple loss by default, registered as ``distillation``."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -64,6 +64,13 @@ class DistillationCriterion(FairseqCriterion):
         self.schedules = parse_schedules(cfg.schedules, {**checks, TEMPERATURE: require_temperature})
         for term in terms.values():
             term.is_active |= term.weight_name in self.schedules
+            if not term.is_active:
+                _require_unused(term)
+        if TEMPERATURE in self.schedules and not terms[SoftTargetTerm].is_active:
+            raise UserError(
+                f"criterion.schedules changes {TEMPERATURE}, but criterion.soft_target_weight is 0; raise it, or leave "
+                "the schedule out"
+            )
         self.terms = [term for term in terms.values() if term.is_active]
         if not self.terms:
             names = ", ".join(term.weight_name for term in TERMS)
@@ -215,6 +222,7 @@ class DistillationCriterion(FairseqCriterion):
             temperature=self.temperature,
             soft_target=self.soft_target.weight * (1.0 if self.soft_targets_everywhere else masked_scale),
             mlm=self.masked_lm.weight * masked_scale,
+            top_k=self.cfg.soft_target_top_k,
         )
         return vocabulary_loss(student, teacher, targets, scales)
 
@@ -239,6 +247,17 @@ class DistillationCriterion(FairseqCriterion):
     def logging_outputs_can_be_summed() -> bool:
         """All values are sums, the same keys from every worker."""
         return True
+
+
+def _require_unused(term: Term) -> None:
+    """Raise a UserError if an option that has no value by default has one for nothing."""
+    for option in fields(term.options):
+        value = getattr(term.cfg, option.name)
+        if option.default is None and value is not None:
+            raise UserError(
+                f"criterion.{option.name} is {value}, but criterion.{term.weight_name} is 0; raise it, or leave "
+                f"{option.name} out"
+            )
 
 
 def _require_none(terms: List[Term], needed: str) -> None:

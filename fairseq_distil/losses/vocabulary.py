@@ -67,7 +67,7 @@ def reference_vocabulary_loss(
     soft_target = agreement = student_logits.new_zeros(())
     if teacher is not None:
         teacher_logits = teacher.logits().float()
-        soft_target = soft_target_loss(student_logits, teacher_logits, scales.temperature)
+        soft_target = soft_target_loss(student_logits, teacher_logits, scales.temperature, scales.top_k)
         agreement = masked_logits.argmax(-1).eq(teacher_logits[: targets.numel()].argmax(-1)).sum().float()
     mlm = F.cross_entropy(masked_logits, targets, reduction="sum")
     correct = masked_logits.argmax(-1).eq(targets).sum().float()
@@ -91,9 +91,12 @@ def vocabulary_loss(
         student: features ``(rows, width)`` and the vocabulary projection
         teacher: the same rows of the teacher, of any width, constants; None where no term needs a teacher
         targets: original ids of the masked rows ``(masked rows,)``
-        scales: temperature, and the factor of each term in ``total``
+        scales: temperature and words of the soft targets, and the factor of each term in ``total``
         chunk_bytes: memory of the logits of one matrix product, in the type that it is computed in
         tile_bytes: memory of the logits of one softmax, in float32; None: what suits the device
+
+    Raises:
+        ValueError: the soft targets are of more words than there are, or of none
     """
     device_type = student.features.device.type
     autocast = torch.is_autocast_enabled(device_type)
@@ -101,6 +104,8 @@ def vocabulary_loss(
     if tile_bytes is None:
         tile_bytes = CPU_TILE_BYTES if device_type == "cpu" else chunk_bytes
     vocabulary_size = student.weight.size(0)
+    if scales.top_k is not None and not 1 <= scales.top_k <= vocabulary_size:
+        raise ValueError(f"there are no {scales.top_k} most likely words of a vocabulary of {vocabulary_size:,}")
     chunk_rows = max(1, chunk_bytes // (dtype.itemsize * vocabulary_size))
     chunk_rows = 2 ** (chunk_rows.bit_length() - 1)  # the products are faster: by a fifth with 512 instead of 549
     tile_rows = max(1, tile_bytes // (torch.float32.itemsize * vocabulary_size))

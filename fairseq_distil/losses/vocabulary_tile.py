@@ -19,6 +19,8 @@ class TermScales(NamedTuple):
     """factor of the soft-target sum"""
     mlm: float
     """factor of the cross-entropy sum"""
+    top_k: int | None = None
+    """K of the soft targets, see :func:`soft_target_loss`; None: all words"""
 
     def gradient_unit(self, has_teacher: bool) -> float:
         """What a tile's gradient is to be multiplied by, which is cheaper done where it has been multiplied out."""
@@ -54,7 +56,13 @@ def replace_by_gradient(
     soft_target = agreement = student_logits.new_zeros(())
     if teacher_logits is not None:
         agreement = first_choice.eq(teacher_logits[:masked_rows].argmax(-1)).sum()
-        soft_target = _soft_target_term(student_logits, teacher_logits, scales.temperature)
+        student_logits.mul_(1 / scales.temperature)
+        teacher_logits.mul_(1 / scales.temperature)
+        if scales.top_k in (None, student_logits.size(1)):
+            divergence = _divergence(student_logits, teacher_logits)
+        else:
+            divergence = _top_k_divergence(student_logits, teacher_logits, scales.top_k)
+        soft_target = scales.temperature**2 * divergence
     if needs_gradient:
         if teacher_logits is None or scales.soft_target == 0:
             student_logits.zero_()
@@ -62,17 +70,38 @@ def replace_by_gradient(
     return torch.stack([soft_target, mlm, correct, agreement])
 
 
-def _soft_target_term(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """``T^2 KL``; the student's logits become ``p_student - p_teacher``, which is its gradient over T."""
-    student_logits.mul_(1 / temperature)
-    teacher_logits.mul_(1 / temperature)
+def _divergence(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """KL; the student's logits become ``p_student - p_teacher``, which is its gradient."""
     student_probabilities, student_normalizer = _softmax(student_logits)
     teacher_probabilities, teacher_normalizer = _softmax(teacher_logits)
     # KL = sum of p_teacher (log p_teacher - log p_student), with log p = logit - normalizer
     difference = torch.linalg.vecdot(teacher_probabilities, teacher_logits.sub_(student_logits))
     divergence = difference + student_normalizer - teacher_normalizer
     torch.sub(student_probabilities, teacher_probabilities, out=student_logits)
-    return temperature**2 * divergence.sum()
+    return divergence.sum()
+
+
+def _top_k_divergence(student_logits: Tensor, teacher_logits: Tensor, top_k: int) -> Tensor:
+    """KL over the teacher's most likely words and any other; the student's logits become its gradient.
+
+    Any other word is an outcome whose logit is the logarithm of the sum of exponentials of their logits: its
+    probability is never one less the others', which would lose what is small. Its gradient is shared among them in
+    proportion to their probabilities.
+    """
+    words = teacher_logits.topk(top_k, sorted=False).indices
+    student_words, teacher_words = student_logits.gather(1, words), teacher_logits.gather(1, words)
+    for logits in (student_logits, teacher_logits):
+        logits.scatter_(1, words, -torch.inf)
+    share_of_rest, student_rest = _softmax(student_logits)
+    teacher_rest = teacher_logits.logsumexp(-1)
+    student = torch.cat([student_words, student_rest[:, None]], 1).log_softmax(-1)
+    teacher = torch.cat([teacher_words, teacher_rest[:, None]], 1).log_softmax(-1)
+    teacher_probabilities = teacher.exp()
+    divergence = torch.linalg.vecdot(teacher_probabilities, teacher - student).sum()
+    gradient = student.exp_().sub_(teacher_probabilities)
+    torch.mul(share_of_rest, gradient[:, -1:], out=student_logits)
+    student_logits.scatter_(1, words, gradient[:, :-1])
+    return divergence
 
 
 def _mlm_term(

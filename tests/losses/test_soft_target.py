@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fairseq_distil.losses import soft_target_loss
 
@@ -48,3 +48,39 @@ def test_infinite_temperature_matches_centred_logits() -> None:
     centred = difference - difference.mean(-1, keepdim=True)
     limit = centred.square().sum() / (2 * 47)
     assert soft_target_loss(student, teacher, temperature=30.0).item() == pytest.approx(limit.item(), rel=0.02)
+
+
+def merged_divergence(student: Tensor, teacher: Tensor, temperature: float, top_k: int) -> Tensor:
+    """Between two distributions of ``top_k`` words and one bucket, a row and a word at a time."""
+    total = student.new_zeros(())
+    for student_row, teacher_row in zip(student, teacher, strict=True):
+        p, q = (teacher_row / temperature).softmax(0), (student_row / temperature).softmax(0)
+        order = sorted(range(len(p)), key=lambda word: -p[word].item())
+        buckets = [[word] for word in order[:top_k]] + [order[top_k:]]
+        for bucket in filter(None, buckets):
+            total = total + p[bucket].sum() * (p[bucket].sum() / q[bucket].sum()).log()
+    return temperature**2 * total
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 12, 46, 47])
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_top_k_merges_all_other_words(temperature: float, top_k: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    student = torch.randn(3, 47, generator=generator, dtype=torch.float64).requires_grad_()
+    teacher = 2 * torch.randn(3, 47, generator=generator, dtype=torch.float64)
+    loss = soft_target_loss(student, teacher, temperature, top_k)
+    expected = merged_divergence(student, teacher, temperature, top_k)
+    torch.testing.assert_close(loss.double(), expected, atol=1e-5, rtol=1e-5)
+    gradients = (torch.autograd.grad(value, student)[0] for value in (loss, expected))
+    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-4)
+
+
+def test_top_k_by_hand() -> None:
+    """Of (1/2, 1/4, 1/8, 1/8), the two outcomes (1/2, 1/2); of the student's (1/4, 1/4, 1/4, 1/4), (1/4, 3/4)."""
+    teacher, student = torch.tensor([[0.5, 0.25, 0.125, 0.125]]).log(), torch.zeros(1, 4)
+    assert soft_target_loss(student, teacher, 1.0, top_k=1).item() == pytest.approx(math.log(2) - math.log(3) / 2)
+
+
+def test_all_words_are_the_full_term() -> None:
+    student, teacher = torch.randn(2, 5, 47, generator=torch.Generator().manual_seed(1)).unbind()
+    assert soft_target_loss(student, teacher, 2.0, top_k=47).item() == soft_target_loss(student, teacher, 2.0).item()

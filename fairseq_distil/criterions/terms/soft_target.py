@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import List
+from typing import List, Optional
 
 from fairseq.dataclass import ChoiceEnum
+from fairseq.models import BaseFairseqModel
 
 from fairseq_distil.criterions.settings import require_temperature
+from fairseq_distil.errors import UserError
 
 from .term import Scalar, Term, register_term
 
@@ -22,6 +24,12 @@ class SoftTargetOptions:
     soft_target_positions: ChoiceEnum(["all", "masked"]) = field(
         default="all", metadata={"help": "tokens of the soft-target term: all but padding, or the masked ones"}
     )
+    soft_target_top_k: Optional[int] = field(
+        default=None,
+        metadata={
+            "help": "K: compare the teacher's K most likely words, and all others as one outcome (default: all words)"
+        },
+    )
 
 
 @register_term
@@ -35,6 +43,16 @@ class SoftTargetTerm(Term):
     def __init__(self, cfg: SoftTargetOptions) -> None:
         super().__init__(cfg)
         require_temperature(cfg.soft_target_temperature)
+        if cfg.soft_target_top_k is not None and cfg.soft_target_top_k < 1:
+            raise UserError(f"criterion.soft_target_top_k is {cfg.soft_target_top_k}, but must be at least 1")
+
+    def require_suitable(self, model: BaseFairseqModel) -> None:
+        words, top_k = model.config.vocabulary_size, self.cfg.soft_target_top_k
+        if top_k is not None and top_k > words:
+            raise UserError(
+                f"criterion.soft_target_top_k is {top_k}, more than the {words:,} words of the vocabulary; lower it, "
+                "or leave it out for all words"
+            )
 
     @property
     def is_over_all_tokens(self) -> bool:
