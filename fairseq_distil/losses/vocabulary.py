@@ -6,6 +6,7 @@ times vocabulary. Matrix products take a chunk of rows at a time, for they are f
 softmaxes take a smaller tile of it at a time, which stays in the cache.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from fairseq_distil.modules.linear import linear
 
 from .soft_target import soft_target_loss
+from .teacher_mixture import mixed_logits
 from .vocabulary_tile import TermScales, replace_by_gradient
 
 CHUNK_BYTES = 64 * 2**20
@@ -46,18 +48,18 @@ class VocabularyLoss(NamedTuple):
     total: Tensor
     """``soft_target_scale * soft_target + mlm_scale * mlm``"""
     soft_target: Tensor
-    """sum over all rows of ``T^2 KL(teacher || student)``; zero without a teacher"""
+    """sum over all rows of ``T^2 KL(teachers || student)``; zero without a teacher"""
     mlm: Tensor
     """sum over the masked rows of the cross-entropy, in nats"""
     mlm_correct: Tensor
     """masked rows where the student's first choice is the target"""
     teacher_agreement: Tensor
-    """masked rows where the student's first choice is the teacher's; zero without a teacher"""
+    """masked rows where the student's first choice is the teachers'; zero without a teacher"""
 
 
 def reference_vocabulary_loss(
     student: VocabularyProjection,
-    teacher: VocabularyProjection | None,
+    teachers: Sequence[VocabularyProjection],
     targets: Tensor,
     scales: TermScales,
 ) -> VocabularyLoss:
@@ -65,8 +67,8 @@ def reference_vocabulary_loss(
     student_logits = student.logits().float()
     masked_logits = student_logits[: targets.numel()]
     soft_target = agreement = student_logits.new_zeros(())
-    if teacher is not None:
-        teacher_logits = teacher.logits().float()
+    if teachers:
+        teacher_logits = _mixed_logits_by_probabilities(teachers, scales)
         soft_target = soft_target_loss(student_logits, teacher_logits, scales.temperature, scales.top_k)
         agreement = masked_logits.argmax(-1).eq(teacher_logits[: targets.numel()].argmax(-1)).sum().float()
     mlm = F.cross_entropy(masked_logits, targets, reduction="sum")
@@ -75,9 +77,17 @@ def reference_vocabulary_loss(
     return VocabularyLoss(total, soft_target.detach(), mlm.detach(), correct, agreement)
 
 
+def _mixed_logits_by_probabilities(teachers: Sequence[VocabularyProjection], scales: TermScales) -> Tensor:
+    logits = [teacher.logits().float() for teacher in teachers]
+    if len(logits) == 1:
+        return logits[0]
+    probabilities = torch.stack([(of_one / scales.temperature).softmax(-1) for of_one in logits], -1)
+    return scales.temperature * (probabilities @ probabilities.new_tensor(scales.teacher_weights)).log()
+
+
 def vocabulary_loss(
     student: VocabularyProjection,
-    teacher: VocabularyProjection | None,
+    teachers: Sequence[VocabularyProjection],
     targets: Tensor,
     scales: TermScales,
     chunk_bytes: int = CHUNK_BYTES,
@@ -89,9 +99,9 @@ def vocabulary_loss(
 
     Args:
         student: features ``(rows, width)`` and the vocabulary projection
-        teacher: the same rows of the teacher, of any width, constants; None where no term needs a teacher
+        teachers: the same rows of each teacher, of any width, constants; none where no term needs a teacher
         targets: original ids of the masked rows ``(masked rows,)``
-        scales: temperature and words of the soft targets, and the factor of each term in ``total``
+        scales: temperature, words and weights of the soft targets, and the factor of each term in ``total``
         chunk_bytes: memory of the logits of one matrix product, in the type that it is computed in
         tile_bytes: memory of the logits of one softmax, in float32; None: what suits the device
 
@@ -112,7 +122,7 @@ def vocabulary_loss(
     rows_at_a_time = chunk_rows, tile_rows
     needs_gradient = tuple(torch.is_grad_enabled() and tensor.requires_grad for tensor in student)
     return VocabularyLoss(
-        *_ChunkedVocabularyLoss.apply(*student, teacher, targets, scales, dtype, rows_at_a_time, needs_gradient)
+        *_ChunkedVocabularyLoss.apply(*student, teachers, targets, scales, dtype, rows_at_a_time, needs_gradient)
     )
 
 
@@ -179,28 +189,28 @@ class _ChunkedVocabularyLoss(torch.autograd.Function):
         features: Tensor,
         weight: Tensor,
         bias: Tensor,
-        teacher: VocabularyProjection | None,
+        teachers: Sequence[VocabularyProjection],
         targets: Tensor,
         scales: TermScales,
         dtype: torch.dtype,
         rows_at_a_time: tuple[int, int],
         needs_gradient: tuple[bool, bool, bool],
     ) -> tuple[Tensor, ...]:
-        gradients = _GradientSums(features, weight, bias, needs_gradient, scales.gradient_unit(teacher is not None))
+        gradients = _GradientSums(features, weight, bias, needs_gradient, scales.gradient_unit(bool(teachers)))
         sums = torch.zeros(4, device=features.device)
         with torch.autocast(features.device.type, enabled=False):
             student = VocabularyProjection(features, weight, bias).to(dtype)
-            teacher = None if teacher is None else teacher.to(dtype)
+            teachers = [teacher.to(dtype) for teacher in teachers]
             chunk_rows, tile_rows = rows_at_a_time
             for start in range(0, features.size(0), chunk_rows):
                 rows = slice(start, start + chunk_rows)
                 logits = _logits(student, rows)
-                teacher_logits = None if teacher is None else _logits(teacher, rows)
+                teacher_logits = [_logits(teacher, rows) for teacher in teachers]
                 for tile_start in range(0, logits.size(0), tile_rows):
                     tile = slice(tile_start, tile_start + tile_rows)
                     sums += _tile_by_gradient(
                         logits[tile],
-                        None if teacher_logits is None else teacher_logits[tile],
+                        [of_one[tile] for of_one in teacher_logits],
                         targets[rows][tile],
                         scales,
                         gradients,
@@ -223,7 +233,7 @@ class _ChunkedVocabularyLoss(torch.autograd.Function):
         is_one = total_gradient.device.type == "cpu" and total_gradient == 1
         if not is_one:
             gradients = tuple(None if gradient is None else gradient * total_gradient for gradient in gradients)
-        # teacher, targets, scales, dtype, rows_at_a_time and needs_gradient have none
+        # teachers, targets, scales, dtype, rows_at_a_time and needs_gradient have none
         return *gradients, None, None, None, None, None, None
 
 
@@ -233,14 +243,17 @@ def _logits(projection: VocabularyProjection, rows: slice) -> Tensor:
 
 def _tile_by_gradient(
     logits: Tensor,
-    teacher_logits: Tensor | None,
+    teacher_logits: Sequence[Tensor],
     targets: Tensor,
     scales: TermScales,
     gradients: "_GradientSums",
 ) -> Tensor:
     """Sums of a tile, see :func:`replace_by_gradient`, computed in float32 and written back in the logits' own type."""
     exact = logits.float()
-    exact_teacher = None if teacher_logits is None else teacher_logits.float()
+    exact_teacher = None
+    if teacher_logits:
+        exact_of_each = [of_one.float() for of_one in teacher_logits]
+        exact_teacher = mixed_logits(exact_of_each, scales.teacher_weights, scales.temperature)
     sums = replace_by_gradient(exact, exact_teacher, targets, scales, gradients.are_needed)
     if gradients.are_needed:
         gradients.add_tile(exact)

@@ -21,6 +21,8 @@ class TermScales(NamedTuple):
     """factor of the cross-entropy sum"""
     top_k: int | None = None
     """K of the soft targets, see :func:`soft_target_loss`; None: all words"""
+    teacher_weights: tuple[float, ...] = (1.0,)
+    """part of each teacher in the soft targets; they add up to 1"""
 
     def gradient_unit(self, has_teacher: bool) -> float:
         """What a tile's gradient is to be multiplied by, which is cheaper done where it has been multiplied out."""

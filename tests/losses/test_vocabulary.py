@@ -64,7 +64,7 @@ def test_chunks_equal_the_plain_formula(
     rows: int, masked_rows: int, width: int, teacher_width: int, tile_bytes: int, chunk_bytes: int
 ) -> None:
     student, teacher = random_projection(rows, width, seed=1), random_projection(rows, teacher_width, seed=2)
-    arguments = (student, teacher, random_targets(masked_rows), PUBLISHED)
+    arguments = (student, [teacher], random_targets(masked_rows), PUBLISHED)
     assert_equal_losses(
         with_gradients(vocabulary_loss, *arguments, chunk_bytes=chunk_bytes, tile_bytes=tile_bytes),
         with_gradients(reference_vocabulary_loss, *arguments),
@@ -87,8 +87,8 @@ def test_chunks_equal_the_plain_formula(
 @pytest.mark.parametrize("has_teacher", [True, False])
 def test_temperatures_and_scales(scales: TermScales, has_teacher: bool) -> None:
     student = random_projection(11, 12, seed=1)
-    teacher = random_projection(11, 12, seed=2) if has_teacher else None
-    arguments = (student, teacher, random_targets(5), scales)
+    teachers = [random_projection(11, 12, seed=2)] if has_teacher else []
+    arguments = (student, teachers, random_targets(5), scales)
     assert_equal_losses(
         with_gradients(vocabulary_loss, *arguments, chunk_bytes=4 * ROW_BYTES, tile_bytes=3 * ROW_BYTES),
         with_gradients(reference_vocabulary_loss, *arguments),
@@ -103,7 +103,7 @@ def test_temperatures_and_scales(scales: TermScales, has_teacher: bool) -> None:
 )
 def test_other_floating_point_types(dtype: torch.dtype, atol: float, rtol: float, top_k: int | None) -> None:
     scales = PUBLISHED._replace(top_k=top_k)
-    arguments = (random_projection(7, 12, 1, dtype), random_projection(7, 12, 2, dtype), random_targets(3), scales)
+    arguments = (random_projection(7, 12, 1, dtype), [random_projection(7, 12, 2, dtype)], random_targets(3), scales)
     chunk_bytes = 4 * dtype.itemsize * VOCABULARY
     losses, gradients = with_gradients(vocabulary_loss, *arguments, chunk_bytes=chunk_bytes, tile_bytes=2 * ROW_BYTES)
     assert all(value.dtype == torch.float32 for value in losses)
@@ -114,7 +114,7 @@ def test_other_floating_point_types(dtype: torch.dtype, atol: float, rtol: float
 
 
 def test_autocast_is_close_to_float32() -> None:
-    arguments = (random_projection(17, 12, 1), random_projection(17, 12, 2), random_targets(5), PUBLISHED)
+    arguments = (random_projection(17, 12, 1), [random_projection(17, 12, 2)], random_targets(5), PUBLISHED)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         losses, gradients = with_gradients(vocabulary_loss, *arguments, tile_bytes=4 * ROW_BYTES)
         expected = with_gradients(reference_vocabulary_loss, *arguments)
@@ -133,7 +133,7 @@ def test_autocast_is_close_to_float32() -> None:
 @pytest.mark.parametrize(("rows", "masked_rows"), [(17, 3), (7, 7), (0, 0), (1, 0)])
 def test_top_k(rows: int, masked_rows: int, scales: TermScales, top_k: int, tile_bytes: int) -> None:
     student, teacher = random_projection(rows, 12, seed=1), random_projection(rows, 5, seed=2)
-    arguments = (student, teacher, random_targets(masked_rows), scales._replace(top_k=top_k))
+    arguments = (student, [teacher], random_targets(masked_rows), scales._replace(top_k=top_k))
     assert_equal_losses(
         with_gradients(vocabulary_loss, *arguments, chunk_bytes=8 * ROW_BYTES, tile_bytes=tile_bytes),
         with_gradients(reference_vocabulary_loss, *arguments),
@@ -143,7 +143,7 @@ def test_top_k(rows: int, masked_rows: int, scales: TermScales, top_k: int, tile
 
 
 def test_the_top_k_of_the_whole_vocabulary_are_all_words() -> None:
-    arguments = (random_projection(17, 12, seed=1), random_projection(17, 5, seed=2), random_targets(3))
+    arguments = (random_projection(17, 12, seed=1), [random_projection(17, 5, seed=2)], random_targets(3))
     full, all_words = (
         with_gradients(vocabulary_loss, *arguments, PUBLISHED._replace(top_k=top_k)) for top_k in (None, VOCABULARY)
     )
@@ -152,7 +152,7 @@ def test_the_top_k_of_the_whole_vocabulary_are_all_words() -> None:
 
 @pytest.mark.parametrize("top_k", [0, -1, VOCABULARY + 1])
 def test_top_k_that_there_are_not(top_k: int) -> None:
-    arguments = (random_projection(3, 5, seed=1), random_projection(3, 5, seed=2), random_targets(1))
+    arguments = (random_projection(3, 5, seed=1), [random_projection(3, 5, seed=2)], random_targets(1))
     with pytest.raises(ValueError, match=f"there are no {top_k} most likely words of a vocabulary of 47"):
         vocabulary_loss(*arguments, PUBLISHED._replace(top_k=top_k))
 
@@ -165,7 +165,7 @@ def test_words_beyond_the_top_k_that_are_all_but_impossible(student_gap: float, 
     for projection, gap in ((student, student_gap), (teacher, teacher_gap)):
         projection.bias[:2] += gap
     found, gradients = with_gradients(
-        vocabulary_loss, student, teacher, random_targets(0), TermScales(1.0, 1.0, 0.0, top_k=2)
+        vocabulary_loss, student, [teacher], random_targets(0), TermScales(1.0, 1.0, 0.0, top_k=2)
     )
     # In float64 all of it is far from underflow.
     exact = VocabularyProjection(*(tensor.double().requires_grad_() for tensor in student))
@@ -178,6 +178,58 @@ def test_words_beyond_the_top_k_that_are_all_but_impossible(student_gap: float, 
         torch.testing.assert_close(gradient, reference.float(), atol=1e-4, rtol=1e-5)
 
 
+@pytest.mark.parametrize("tile_bytes", [1, 5 * ROW_BYTES + 3, 2**26])
+@pytest.mark.parametrize("top_k", [None, 5])
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+@pytest.mark.parametrize("weights", [(0.5, 0.5), (0.999, 0.001), (0.2, 0.3, 0.5)], ids=str)
+@pytest.mark.parametrize(("rows", "masked_rows"), [(17, 3), (0, 0)])
+def test_several_teachers(
+    rows: int, masked_rows: int, weights: tuple[float, ...], temperature: float, top_k: int | None, tile_bytes: int
+) -> None:
+    """Of any width, and all of them constants."""
+    student = random_projection(rows, 12, seed=1)
+    teachers = [random_projection(rows, 5 + index, seed=2 + index) for index in range(len(weights))]
+    scales = TermScales(temperature, 5.0, 2.0, top_k, weights)
+    arguments = (student, teachers, random_targets(masked_rows), scales)
+    assert_equal_losses(
+        with_gradients(vocabulary_loss, *arguments, chunk_bytes=8 * ROW_BYTES, tile_bytes=tile_bytes),
+        with_gradients(reference_vocabulary_loss, *arguments),
+        atol=1e-4,
+        rtol=1e-5,
+    )
+
+
+def test_twice_the_same_teacher_is_that_teacher() -> None:
+    student, teacher = random_projection(17, 12, seed=1), random_projection(17, 5, seed=2)
+    two = with_gradients(
+        vocabulary_loss, student, [teacher] * 2, random_targets(3), PUBLISHED._replace(teacher_weights=(0.3, 0.7))
+    )
+    one = with_gradients(vocabulary_loss, student, [teacher], random_targets(3), PUBLISHED)
+    assert_equal_losses(two, one, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("function", [vocabulary_loss, reference_vocabulary_loss])
+def test_a_mixture_by_hand(function: Callable) -> None:
+    """Of (1/2, 1/2) and (1/10, 9/10), a quarter of the second: (2/5, 3/5)."""
+    student = VocabularyProjection(torch.zeros(1, 1), torch.zeros(2, 1), torch.zeros(2))
+    teachers = [student, student._replace(bias=torch.tensor([0.0, math.log(9)]))]
+    scales = TermScales(1.0, 1.0, 0.0, teacher_weights=(0.75, 0.25))
+    losses = function(student, teachers, torch.tensor([1]), scales)
+    expected = 0.4 * math.log(0.8) + 0.6 * math.log(1.2)
+    assert losses.soft_target.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_words_that_only_one_teacher_finds_possible() -> None:
+    """Nothing becomes log 0, and half of the mixture is each teacher's word."""
+    zeros = VocabularyProjection(torch.zeros(1, 1), torch.zeros(3, 1), torch.zeros(3))
+    teachers = [zeros._replace(bias=torch.tensor(bias)) for bias in ([500.0, 0.0, 0.0], [0.0, 500.0, 0.0])]
+    losses, gradients = with_gradients(
+        vocabulary_loss, zeros, teachers, random_targets(0), TermScales(1.0, 1.0, 0.0, teacher_weights=(0.5, 0.5))
+    )
+    assert losses.soft_target.item() == pytest.approx(math.log(3 / 2), rel=1e-5)
+    torch.testing.assert_close(gradients[2], 3 * torch.tensor([1 / 3 - 1 / 2, 1 / 3 - 1 / 2, 1 / 3]))
+
+
 @pytest.mark.parametrize("function", [vocabulary_loss, reference_vocabulary_loss])
 def test_hand_computed(function: Callable) -> None:
     # Logits of the student (0, ln 3), (0, ln 3), (0, 0); of the teacher (0, 0), (0, ln 9), (0, 0)
@@ -187,7 +239,7 @@ def test_hand_computed(function: Callable) -> None:
     teacher = VocabularyProjection(
         torch.tensor([[0.0], [2.0], [0.0]]), torch.tensor([[0.0], [math.log(3)]]), torch.zeros(2)
     )
-    losses = function(student, teacher, torch.tensor([0, 1]), TermScales(temperature=1.0, soft_target=5.0, mlm=2.0))
+    losses = function(student, [teacher], torch.tensor([0, 1]), TermScales(temperature=1.0, soft_target=5.0, mlm=2.0))
     cross_entropy = math.log(4) + math.log(4 / 3)
     divergence = (math.log(2) - math.log(3) / 2) + (0.1 * math.log(0.1 / 0.25) + 0.9 * math.log(0.9 / 0.75))
     assert losses.mlm.item() == pytest.approx(cross_entropy, rel=1e-6)
@@ -200,7 +252,7 @@ def test_hand_computed(function: Callable) -> None:
 def test_equal_projections_have_no_soft_target_loss_or_gradient() -> None:
     student = random_projection(7, 12, seed=1)
     losses, gradients = with_gradients(
-        vocabulary_loss, student, student, random_targets(0), PUBLISHED, tile_bytes=2 * ROW_BYTES
+        vocabulary_loss, student, [student], random_targets(0), PUBLISHED, tile_bytes=2 * ROW_BYTES
     )
     assert losses.soft_target.item() == pytest.approx(0, abs=1e-5)
     for gradient in gradients:
@@ -209,7 +261,7 @@ def test_equal_projections_have_no_soft_target_loss_or_gradient() -> None:
 
 def test_gradient_by_finite_differences() -> None:
     student, teacher = random_projection(5, 3, seed=1), random_projection(5, 4, seed=2)
-    arguments = (teacher, random_targets(2), TermScales(2.0, 1.0, 1.0))
+    arguments = ([teacher], random_targets(2), TermScales(2.0, 1.0, 1.0))
     _, gradients = with_gradients(vocabulary_loss, student, *arguments, tile_bytes=2 * ROW_BYTES)
     step = 1e-2
     for field, gradient in zip(VocabularyProjection._fields, gradients, strict=True):
@@ -223,7 +275,7 @@ def test_gradient_by_finite_differences() -> None:
 
 
 def test_without_gradients() -> None:
-    arguments = (random_projection(7, 12, 1), random_projection(7, 12, 2), random_targets(3), PUBLISHED)
+    arguments = (random_projection(7, 12, 1), [random_projection(7, 12, 2)], random_targets(3), PUBLISHED)
     with torch.no_grad():
         losses = vocabulary_loss(*arguments, tile_bytes=2 * ROW_BYTES)
     torch.testing.assert_close(losses, reference_vocabulary_loss(*arguments), atol=1e-4, rtol=1e-5)
@@ -232,13 +284,13 @@ def test_without_gradients() -> None:
 
 def test_only_the_total_has_a_gradient() -> None:
     student = VocabularyProjection(*(tensor.requires_grad_() for tensor in random_projection(7, 12, 1)))
-    losses = vocabulary_loss(student, random_projection(7, 12, 2), random_targets(3), PUBLISHED)
+    losses = vocabulary_loss(student, [random_projection(7, 12, 2)], random_targets(3), PUBLISHED)
     assert [value.requires_grad for value in losses] == [True, False, False, False, False]
 
 
 def test_the_teacher_has_no_part_in_the_gradient() -> None:
     teacher = VocabularyProjection(*(tensor.requires_grad_() for tensor in random_projection(7, 12, 2)))
-    losses = vocabulary_loss(random_projection(7, 12, 1), teacher, random_targets(3), PUBLISHED)
+    losses = vocabulary_loss(random_projection(7, 12, 1), [teacher], random_targets(3), PUBLISHED)
     assert not losses.total.requires_grad
 
 
@@ -256,18 +308,23 @@ class LargestTensor(TorchDispatchMode):
         return outputs
 
 
-@pytest.mark.parametrize("top_k", [None, 3])
-@pytest.mark.parametrize("rows", [1024, 4096])
-def test_memory_does_not_grow_with_rows_times_vocabulary(rows: int, top_k: int | None) -> None:
-    student, teacher = random_projection(rows, 5, seed=1), random_projection(rows, 5, seed=2)
+@pytest.mark.parametrize(
+    ("rows", "top_k", "weights"),
+    [(1024, None, (1.0,)), (4096, None, (1.0,)), (4096, 3, (1.0,)), (4096, None, (0.5, 0.3, 0.2))],
+)
+def test_memory_does_not_grow_with_rows_times_vocabulary(
+    rows: int, top_k: int | None, weights: tuple[float, ...]
+) -> None:
+    student = random_projection(rows, 5, seed=1)
+    teachers = [random_projection(rows, 5, seed=2 + index) for index in range(len(weights))]
     chunk_rows = 1024
     with LargestTensor() as largest:
         with_gradients(
             vocabulary_loss,
             student,
-            teacher,
+            teachers,
             random_targets(rows // 4),
-            PUBLISHED._replace(top_k=top_k),
+            PUBLISHED._replace(top_k=top_k, teacher_weights=weights),
             chunk_bytes=chunk_rows * ROW_BYTES,
             tile_bytes=7 * ROW_BYTES,
         )
@@ -291,15 +348,15 @@ def test_products_take_a_power_of_two_of_rows_and_softmaxes_on_a_cpu_a_small_til
     monkeypatch.setattr(vocabulary_module, "_logits", noted_logits)
     monkeypatch.setattr(vocabulary_module, "replace_by_gradient", noted_replace)
     monkeypatch.setattr(vocabulary_module, "CPU_TILE_BYTES", 3 * ROW_BYTES)
-    vocabulary_loss(random_projection(17, 5, 1), None, random_targets(5), PUBLISHED, chunk_bytes=11 * ROW_BYTES)
+    vocabulary_loss(random_projection(17, 5, 1), [], random_targets(5), PUBLISHED, chunk_bytes=11 * ROW_BYTES)
     assert products == [8, 8, 1]
     assert softmaxes == [3, 3, 2, 3, 3, 2, 1]
 
 
 def test_sums_of_many_tiles_in_half_precision_are_float32() -> None:
     student, teacher = (random_projection(512, 5, seed, torch.bfloat16) for seed in (1, 2))
-    arguments = (teacher, random_targets(128), PUBLISHED)
-    exact_teacher = teacher.to(torch.float64)
+    arguments = ([teacher], random_targets(128), PUBLISHED)
+    exact_teacher = [teacher.to(torch.float64)]
     exact = with_gradients(reference_vocabulary_loss, student.to(torch.float64), exact_teacher, *arguments[1:])[1]
     found = with_gradients(vocabulary_loss, student, *arguments, chunk_bytes=128 * VOCABULARY, tile_bytes=ROW_BYTES)[1]
     for gradient, reference in zip(found[1:], exact[1:], strict=True):
