@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fairseq import utils
+
 from fairseq_distil.checkpoints.exportable import Exportable
 from fairseq_distil.checkpoints.exported_heads import ENCODER, HEAD_KINDS
 from fairseq_distil.checkpoints.key_maps import CLASSIFICATION, MASKED_LM, QUESTION_ANSWERING
 from fairseq_distil.checkpoints.model_card_usage import usage
 
 RECIPE = {
-    "model": ("teacher", "student_init", "teacher_layer_map"),
+    "model": ("teacher", "teacher_weights", "student_init", "teacher_layer_map"),
     "criterion": ("_name", "soft_target_weight", "mlm_weight", "cosine_weight", "soft_target_temperature"),
     "task": ("data", "tokens_per_sample", "mask_prob", "mask_whole_words", "mask_frequency_smoothing"),
     "optimizer": ("_name", "adam_betas", "weight_decay"),
@@ -108,8 +110,13 @@ def _recipe(checkpoint: Mapping[str, Any]) -> dict[str, str]:
         for setting in settings:
             value = values.get(setting)
             if value not in (None, ""):
-                shown = Path(value).name if (group, setting) in (("model", "teacher"), ("task", "data")) else value
+                shown = _names(value) if (group, setting) in (("model", "teacher"), ("task", "data")) else value
                 recipe[f"{group}.{setting}".replace("._name", "")] = str(shown)
     if (best := (checkpoint.get("extra_state") or {}).get("best")) is not None:
         recipe["best validation score"] = f"{best:.4g}"
     return recipe
+
+
+def _names(paths: str) -> str:
+    """Of one path, or of several between colons, without the folders."""
+    return ":".join(Path(path).name for path in utils.split_paths(paths))

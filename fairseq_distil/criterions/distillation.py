@@ -16,7 +16,7 @@ from fairseq.tasks import FairseqTask
 from torch import Tensor, nn
 
 from fairseq_distil.errors import UserError
-from fairseq_distil.losses import TermScales, TokenPositions, VocabularyLoss, vocabulary_loss
+from fairseq_distil.losses import TermScales, TokenPositions, VocabularyLoss, VocabularyProjection, vocabulary_loss
 from fairseq_distil.modules import principal_directions
 
 from .schedule import parse_schedules
@@ -131,6 +131,11 @@ class DistillationCriterion(FairseqCriterion):
                     f"masked-LM heads, but the {role} has none; set them to 0, or train a head first: "
                     "--arch distil_encoder --pretrained TEACHER --fit-mlm-head",
                 )
+        if len(getattr(model, "teachers", ())) > 1 and not self.soft_target.is_active:
+            raise UserError(
+                "several teachers have a part in the soft targets alone, but criterion.soft_target_weight is 0; raise "
+                "it, or give one --teacher (model.teacher)"
+            )
         for term in self.terms:
             term.require_suitable(model)
 
@@ -212,9 +217,10 @@ class DistillationCriterion(FairseqCriterion):
     def _vocabulary_loss(self, activations: Activations, targets: Tensor) -> VocabularyLoss:
         model = activations.model
         needed = slice(None) if self.soft_targets_everywhere else slice(len(targets))
-        teacher = None
+        teachers: List[VocabularyProjection] = []
         if self.soft_target.is_active:
-            teacher = model.teacher_projection(activations.teacher_rows()[needed])
+            teachers.append(model.teacher_projection(activations.teacher_rows()[needed]))
+            teachers += model.further_teacher_projections(activations.net_input, activations.rows[needed])
         student = model.vocabulary_projection(activations.student_rows()[needed])
         # Without masks there are no masked rows to scale.
         masked_scale = 1 / self.mask_prob if self.is_over_all_tokens and self.mask_prob > 0 else 1.0
@@ -223,8 +229,9 @@ class DistillationCriterion(FairseqCriterion):
             soft_target=self.soft_target.weight * (1.0 if self.soft_targets_everywhere else masked_scale),
             mlm=self.masked_lm.weight * masked_scale,
             top_k=self.cfg.soft_target_top_k,
+            teacher_weights=model.teacher_weights if teachers else (),
         )
-        return vocabulary_loss(student, teacher, targets, scales)
+        return vocabulary_loss(student, teachers, targets, scales)
 
     @staticmethod
     def reduce_metrics(logging_outputs: List[Dict[str, Any]]) -> None:

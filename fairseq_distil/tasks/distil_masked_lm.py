@@ -22,7 +22,7 @@ from fairseq_distil.data.token_blocks import load_token_blocks
 from fairseq_distil.data.tokenizers import load_tokenizer
 from fairseq_distil.errors import UserError
 from fairseq_distil.models import DistilEncoderModel
-from fairseq_distil.models.teacher_student import without_missing_teacher
+from fairseq_distil.models.teacher_student_config import without_missing_teacher
 
 from .distil_masked_lm_config import DistilMaskedLMConfig, require_valid
 from .project_task import ProjectTask

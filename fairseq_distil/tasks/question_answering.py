@@ -23,7 +23,7 @@ from fairseq_distil.errors import UserError
 from fairseq_distil.evaluation.answer_texts import rank_answers, score_ranked
 from fairseq_distil.evaluation.squad_metrics import AnswerScores
 from fairseq_distil.models import DistilEncoderModel
-from fairseq_distil.models.teacher_student import without_missing_teacher
+from fairseq_distil.models.teacher_student_config import without_missing_teacher
 from fairseq_distil.workers import gather_from_workers
 
 from .project_task import ProjectTask

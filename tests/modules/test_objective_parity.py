@@ -67,7 +67,7 @@ def test_loss_and_gradients(bert_pair, distilbert_pair, tokens: Tensor, soft_tar
     )
     expected.backward()
 
-    model = TeacherStudentModel(distilbert_pair.ours.config, teacher=bert_pair.ours)
+    model = TeacherStudentModel(distilbert_pair.ours.config, teachers=[bert_pair.ours])
     model.load_state_dict(distilbert_pair.ours.state_dict())
     sample = {
         "net_input": {"src_tokens": tokens, "has_padding": True},

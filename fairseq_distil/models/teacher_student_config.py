@@ -1,0 +1,78 @@
+"""Settings of the model ``teacher_student``."""
+
+import logging
+import os
+from dataclasses import dataclass, field
+from typing import Any, List, Optional
+
+from fairseq.dataclass import ChoiceEnum
+from omegaconf import DictConfig, OmegaConf
+
+from fairseq_distil.errors import UserError
+
+from .distil_encoder_config import DistilEncoderConfig
+from .teachers import teacher_paths
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class TeacherStudentConfig(DistilEncoderConfig):
+    """The student's sizes; those that are left out are the teacher's, with half of its layers."""
+
+    teacher: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "teacher, which is frozen and never saved: checkpoint of a distil_encoder or of a fairseq "
+            "roberta (dict.txt beside it), or a directory of transformers; or several separated by colons: soft "
+            "targets are the mixture of their distributions, all else is of the first"
+        },
+    )
+    teacher_weights: Optional[List[float]] = field(
+        default=None,
+        metadata={"help": "part of each of several teachers, separated by commas, over their sum (default: equal)"},
+    )
+    student_init: ChoiceEnum(["teacher", "random"]) = field(
+        default="teacher", metadata={"help": "where the student's first weights come from"}
+    )
+    teacher_layer_map: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "teacher layer that each student layer starts from, counted from 0, separated by commas "
+            "(default: evenly spaced, with the first and the last; 0,2,4,7,9,11 for 12 -> 6)"
+        },
+    )
+    teacher_dtype: ChoiceEnum(["same", "float32", "bfloat16", "float16"]) = field(
+        default="same", metadata={"help": "type of the teacher's weights (default: the student's)"}
+    )
+
+
+def without_missing_teacher(cfg: Any) -> Any:
+    """The settings of a checkpoint's model; those of its student alone, where the teacher is not at hand.
+
+    What its encoder started from is not read again: the checkpoint holds all weights.
+    """
+    if isinstance(cfg, DictConfig) and cfg.get("pretrained"):
+        cfg = OmegaConf.merge(cfg, {"pretrained": None})
+    if "teacher" not in cfg:
+        return cfg
+    paths = teacher_paths(cfg.teacher or "")
+    missing = [path for path in paths if not os.path.exists(path)]
+    if not missing:
+        return cfg
+    if cfg.teacher:
+        logger.warning("teacher %s: no such file; the student is loaded without it", missing[0])
+    return OmegaConf.merge(cfg, {"_name": "distil_encoder"})
+
+
+def require_consistent(cfg: TeacherStudentConfig) -> None:
+    if not cfg.teacher:
+        raise UserError("teacher_student needs --teacher (model.teacher): the checkpoint of a distil_encoder")
+    if cfg.fit_mlm_head:
+        raise UserError("--fit-mlm-head is for a distil_encoder; fit the teacher's head first, then distil")
+    if cfg.pretrained and (cfg.student_init == "random" or cfg.teacher_layer_map):
+        raise UserError(
+            "--pretrained is what the student starts from; leave out --student-init and --teacher-layer-map"
+        )
+    if cfg.student_init == "random" and cfg.teacher_layer_map:
+        raise UserError("--teacher-layer-map is of no use with --student-init random; leave one of them out")
