@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from fairseq_distil.errors import UserError
 from fairseq_distil.losses import TermScales, TokenPositions, VocabularyLoss, VocabularyProjection, vocabulary_loss
 from fairseq_distil.modules import principal_directions
+from fairseq_distil.schedule import parse_schedules
 
-from .schedule import parse_schedules
 from .settings import require_temperature, require_weight
 from .terms import TERMS, Activations, ActivationTerm, Scalar, Term
 from .terms.masked_lm import MaskedLMTerm
@@ -39,7 +39,7 @@ class DistillationConfig(*(term.options for term in TERMS), FairseqDataclass):
         default=None,
         metadata={
             "help": "weights and soft_target_temperature that change over the updates, then stay: "
-            "NAME=SHAPE:FIRST:LAST:UPDATES with the shape linear or cosine, separated by commas"
+            "NAME=SHAPE:FIRST:LAST:UPDATES with the shape linear or cosine, or NAME=constant:VALUE, separated by commas"
         },
     )
 
@@ -61,7 +61,9 @@ class DistillationCriterion(FairseqCriterion):
         self.cfg = cfg
         terms: Dict[type, Term] = {term: term(cfg) for term in TERMS}
         checks = {name: partial(require_weight, name) for name in (term.weight_name for term in TERMS)}
-        self.schedules = parse_schedules(cfg.schedules, {**checks, TEMPERATURE: require_temperature})
+        self.schedules = parse_schedules(
+            "criterion.schedules", cfg.schedules, {**checks, TEMPERATURE: require_temperature}
+        )
         for term in terms.values():
             term.is_active |= term.weight_name in self.schedules
             if not term.is_active:

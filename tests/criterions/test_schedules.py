@@ -1,54 +1,12 @@
-"""Settings that change over the updates."""
+"""An objective whose weights and temperature change over the updates."""
 
-import math
 from collections.abc import Callable
 
 import pytest
 from fairseq.logging import metrics
 
 from fairseq_distil.criterions import DistillationCriterion
-from fairseq_distil.criterions.schedule import Schedule, parse_schedules
-from fairseq_distil.criterions.settings import require_temperature
 from fairseq_distil.errors import UserError
-
-
-@pytest.mark.parametrize(
-    ("shape", "values"),
-    [
-        ("linear", {0: 4.0, 25: 3.25, 50: 2.5, 100: 1.0, 101: 1.0, 9999: 1.0}),
-        ("cosine", {0: 4.0, 25: 4 - 1.5 * (1 - math.sqrt(0.5)), 50: 2.5, 100: 1.0, 9999: 1.0}),
-    ],
-)
-def test_values(shape: str, values: dict[int, float]) -> None:
-    schedule = Schedule(shape, 4.0, 1.0, 100)
-    assert {update: schedule(update) for update in values} == pytest.approx(values)
-
-
-def test_parsing() -> None:
-    checks = {"a": lambda value: None, "b": lambda value: None}
-    assert parse_schedules("a=linear:0:1.5:7, b=cosine:2:1e-1:30", checks) == {
-        "a": Schedule("linear", 0.0, 1.5, 7),
-        "b": Schedule("cosine", 2.0, 0.1, 30),
-    }
-    assert parse_schedules(None, checks) == parse_schedules("", checks) == {}
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("c=linear:0:1:7", "criterion.schedules: no setting 'c'; choose from temperature$"),
-        ("temperature=linear:1:2:7,temperature=linear:1:2:7", "criterion.schedules: temperature is there twice"),
-        ("temperature=square:1:2:7", "'temperature=square:1:2:7' is not NAME=SHAPE:FIRST:LAST:UPDATES with a shape of"),
-        ("temperature=linear:1:2", "is not NAME=SHAPE:FIRST:LAST:UPDATES"),
-        ("temperature=linear:1:2:0", "is not NAME=SHAPE:FIRST:LAST:UPDATES"),
-        ("temperature", "is not NAME=SHAPE:FIRST:LAST:UPDATES"),
-        ("temperature=linear:2:0:7", "criterion.soft_target_temperature is 0.0, but must be positive"),
-        ("temperature=linear:nan:1:7", "criterion.soft_target_temperature is nan"),
-    ],
-)
-def test_what_is_no_schedule(text: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        parse_schedules(text, {"temperature": require_temperature})
 
 
 def test_the_objective_follows_them(distillation_run: Callable) -> None:
@@ -67,7 +25,6 @@ def test_the_objective_follows_them(distillation_run: Callable) -> None:
 
 
 def test_the_log_tells_them(distillation_run: Callable) -> None:
-
     run = distillation_run({"schedules": "mlm_weight=cosine:2:1:10"})
     run.model.set_num_updates(5)
     logs = [run.criterion(run.model, run.batch(indices=rows))[2] for rows in ([0, 1], [2])]
