@@ -1,12 +1,12 @@
 """Settings that change over the updates: weights of terms, the temperature, the rate of masks."""
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Callable, Dict, Mapping, Optional
 
 from fairseq_distil.errors import UserError
 
-SHAPES: Dict[str, Callable[[float], float]] = {
+SHAPES: dict[str, Callable[[float], float]] = {
     "linear": lambda part: part,
     "cosine": lambda part: (1 - math.cos(math.pi * part)) / 2,
 }
@@ -57,8 +57,8 @@ def parse_schedule(option: str, text: str, check: Callable[[float], None]) -> Sc
 
 
 def parse_schedules(
-    option: str, text: Optional[str], checks: Mapping[str, Callable[[float], None]]
-) -> Dict[str, Schedule]:
+    option: str, text: str | None, checks: Mapping[str, Callable[[float], None]]
+) -> dict[str, Schedule]:
     """Read ``NAME=SCHEDULE``, separated by commas, such as ``cosine_weight=linear:1:0:5000``.
 
     Args:
@@ -69,7 +69,7 @@ def parse_schedules(
     Raises:
         UserError: it is no such list, names a setting twice or another one, or a value is out of range
     """
-    schedules: Dict[str, Schedule] = {}
+    schedules: dict[str, Schedule] = {}
     for entry in filter(None, (text or "").replace(" ", "").split(",")):
         name, _, value = entry.partition("=")
         if name not in checks:

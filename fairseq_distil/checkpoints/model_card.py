@@ -14,7 +14,14 @@ from fairseq_distil.checkpoints.model_card_usage import usage
 RECIPE = {
     "model": ("teacher", "teacher_weights", "student_init", "teacher_layer_map"),
     "criterion": ("_name", "soft_target_weight", "mlm_weight", "cosine_weight", "soft_target_temperature"),
-    "task": ("data", "tokens_per_sample", "mask_prob", "mask_whole_words", "mask_frequency_smoothing"),
+    "task": (
+        "data",
+        "tokens_per_sample",
+        "mask_prob",
+        "mask_prob_schedule",
+        "mask_whole_words",
+        "mask_frequency_smoothing",
+    ),
     "optimizer": ("_name", "adam_betas", "weight_decay"),
     "lr_scheduler": ("_name", "warmup_updates"),
     "optimization": ("lr", "update_freq", "max_update", "clip_norm"),

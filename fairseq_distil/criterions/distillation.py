@@ -51,9 +51,9 @@ class DistillationCriterion(FairseqCriterion):
     The terms are in the folder ``terms``. The two over the vocabulary share one pass, see :func:`vocabulary_loss`.
 
     Gradients are divided by one ``sample_size``, summed over micro-batches and workers. It counts all tokens, and the
-    sums over masked tokens are divided by ``mask_prob``, the rate at which masking selects them exactly on average:
-    two micro-batches then add up to one of double size. Where every active term is over masked tokens,
-    ``sample_size`` counts those, as in fairseq's ``masked_lm``.
+    sums over masked tokens are divided by ``mask_prob``, the rate at which masking selects them exactly on average,
+    which a batch may tell: two micro-batches then add up to one of double size. Where every active term is over masked
+    tokens, ``sample_size`` counts those, as in fairseq's ``masked_lm``.
     """
 
     def __init__(self, cfg: DistillationConfig, task: FairseqTask) -> None:
@@ -153,6 +153,9 @@ class DistillationCriterion(FairseqCriterion):
             UserError: see :meth:`require_suitable`
         """
         scheduled = self._follow_schedules(getattr(model, "num_updates", 0))
+        mask_prob = sample.get("mask_prob", self.mask_prob)
+        if "mask_prob" in sample:
+            scheduled["mask_prob"] = mask_prob
         positions = self._positions(sample)
         masked, tokens = len(positions.masked), len(positions.masked) + len(positions.unmasked)
         rows = torch.cat(positions) if self.is_over_all_tokens else positions.masked
@@ -166,7 +169,7 @@ class DistillationCriterion(FairseqCriterion):
         loss = torch.zeros((), device=rows.device)
         if self._needs_vocabulary(model):
             targets = sample["target"].flatten()[positions.masked]
-            vocabulary = self._vocabulary_loss(activations, targets)
+            vocabulary = self._vocabulary_loss(activations, targets, mask_prob)
             loss = loss + vocabulary.total
             logging_output["mlm_loss"] = vocabulary.mlm
             logging_output["mlm_correct"] = vocabulary.mlm_correct
@@ -216,7 +219,7 @@ class DistillationCriterion(FairseqCriterion):
             return True
         return not model.training and model.masked_lm_head is not None
 
-    def _vocabulary_loss(self, activations: Activations, targets: Tensor) -> VocabularyLoss:
+    def _vocabulary_loss(self, activations: Activations, targets: Tensor, mask_prob: float) -> VocabularyLoss:
         model = activations.model
         needed = slice(None) if self.soft_targets_everywhere else slice(len(targets))
         teachers: List[VocabularyProjection] = []
@@ -225,7 +228,7 @@ class DistillationCriterion(FairseqCriterion):
             teachers += model.further_teacher_projections(activations.net_input, activations.rows[needed])
         student = model.vocabulary_projection(activations.student_rows()[needed])
         # Without masks there are no masked rows to scale.
-        masked_scale = 1 / self.mask_prob if self.is_over_all_tokens and self.mask_prob > 0 else 1.0
+        masked_scale = 1 / mask_prob if self.is_over_all_tokens and mask_prob > 0 else 1.0
         scales = TermScales(
             temperature=self.temperature,
             soft_target=self.soft_target.weight * (1.0 if self.soft_targets_everywhere else masked_scale),

@@ -10,6 +10,7 @@ from torch import Tensor
 from fairseq_distil.losses import TokenPositions
 
 from .length_ordered_dataset import LengthOrderedDataset
+from .mask_thinning import LOWEST_RATES
 from .masking import MaskingScheme
 
 
@@ -23,11 +24,15 @@ class MaskedLMDataset(LengthOrderedDataset):
         sizes: tokens of each item
         scheme: how to mask
         shuffle_seed: order of items of equal length; batches hold items of similar length
+        is_to_be_thinned: whether batches tell what :func:`thinned` needs
     """
 
-    def __init__(self, blocks: FairseqDataset, scheme: MaskingScheme, shuffle_seed: int) -> None:
+    def __init__(
+        self, blocks: FairseqDataset, scheme: MaskingScheme, shuffle_seed: int, is_to_be_thinned: bool = False
+    ) -> None:
         super().__init__(blocks, shuffle_seed)
         self.scheme = scheme
+        self.is_to_be_thinned = is_to_be_thinned
         self.epoch = 1
 
     def set_epoch(self, epoch: int) -> None:
@@ -47,7 +52,8 @@ class MaskedLMDataset(LengthOrderedDataset):
         Returns:
             What fairseq's masked-LM criterion reads: ``net_input`` with ``src_tokens`` ``(batch, length)``,
             ``src_lengths`` ``(batch,)`` and ``has_padding``; ``target`` ``(batch, length)``; and the counts. Besides,
-            ``positions``, the :class:`TokenPositions`, found here so that the model's device need not be asked.
+            ``positions``, the :class:`TokenPositions`, found here so that the model's device need not be asked; and
+            ``lowest_rates`` if they are to be thinned.
         """
         if not samples:
             return self._batch_of_nothing()
@@ -61,7 +67,7 @@ class MaskedLMDataset(LengthOrderedDataset):
         else:
             tokens = torch.stack(blocks)
         inputs, targets = map(torch.from_numpy, self.scheme.apply(tokens.numpy(), ids, self.epoch))
-        return {
+        batch = {
             "id": torch.from_numpy(ids),
             "nsentences": len(samples),
             "ntokens": int(lengths.sum()),
@@ -73,6 +79,10 @@ class MaskedLMDataset(LengthOrderedDataset):
             "target": targets,
             "positions": TokenPositions.of(inputs, targets, padding_index)._asdict(),
         }
+        if self.is_to_be_thinned:
+            rates = self.scheme.lowest_rates(tokens.numpy(), ids, self.epoch)
+            batch[LOWEST_RATES] = rates[targets.numpy() != padding_index]
+        return batch
 
     def _batch_of_nothing(self) -> dict[str, Any]:
         """What a worker gets when an epoch's batches do not divide evenly: one token, of padding, that counts nowhere.
@@ -81,7 +91,7 @@ class MaskedLMDataset(LengthOrderedDataset):
         the micro-batches before it, whose gradients are in the sum nevertheless.
         """
         nothing = torch.full((1, 1), self.scheme.padding_index)
-        return {
+        batch = {
             "id": torch.zeros(0, dtype=torch.int64),
             "nsentences": 0,
             "ntokens": 0,
@@ -93,3 +103,6 @@ class MaskedLMDataset(LengthOrderedDataset):
             "target": nothing.clone(),
             "positions": TokenPositions.of(nothing, nothing, self.scheme.padding_index)._asdict(),
         }
+        if self.is_to_be_thinned:
+            batch[LOWEST_RATES] = np.zeros(0)
+        return batch

@@ -109,43 +109,71 @@ class MaskingScheme:
         the probability that keeps the rate.
         """
         eligible = self.maskable[tokens]
-        sizes = (tokens != self.padding_index).sum(1)
-        rounding = counter_uniform(self.seed, epoch, BUDGET, sample_ids, np.zeros(1, np.int64))
-        budget = np.floor(self.mask_prob * sizes + rounding)[:, None]
-
-        keys = -np.log(self._uniform(ORDER, tokens, sample_ids, epoch))
-        if self.weights is not None:
-            keys /= self.weights[tokens]
+        sizes, rounding = self._sizes(tokens, sample_ids, epoch)
+        budget = np.floor(self.mask_prob * sizes + rounding)
+        keys = self._keys(tokens, sample_ids, epoch)
         if self.begins_word is None:
             keys[~eligible] = np.inf
             limits = np.take_along_axis(np.sort(keys, axis=1), np.maximum(budget.astype(np.int64) - 1, 0), axis=1)
             return eligible & (keys <= limits) & (budget > 0)
-        return self._select_words(tokens, eligible, keys, budget, sample_ids, epoch)
+        return eligible & (self._word_places(tokens, eligible, keys, sample_ids, epoch) < budget)
 
-    def _select_words(
+    def lowest_rates(self, tokens: NDArray[np.int64], sample_ids: NDArray[np.int64], epoch: int) -> NDArray[np.float64]:
+        """The ``mask_prob`` from which on each position is selected: ``(batch, length)``, infinite where never.
+
+        What is selected at a rate is selected at any higher rate, too, and replaced by the same.
+        """
+        eligible = self.maskable[tokens]
+        sizes, rounding = self._sizes(tokens, sample_ids, epoch)
+        keys = self._keys(tokens, sample_ids, epoch)
+        if self.begins_word is None:
+            places = _ranks(np.where(eligible, keys, np.inf))
+        else:
+            places = self._word_places(tokens, eligible, keys, sample_ids, epoch)
+        return np.where(eligible, (np.floor(places) + 1 - rounding) / sizes, np.inf)
+
+    def _sizes(
+        self, tokens: NDArray[np.int64], sample_ids: NDArray[np.int64], epoch: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Tokens of each sample, and what is added to its share of them before it is rounded down: ``(batch, 1)``."""
+        rounding = counter_uniform(self.seed, epoch, BUDGET, sample_ids, np.zeros(1, np.int64))
+        return (tokens != self.padding_index).sum(1)[:, None], rounding[:, None]
+
+    def _keys(self, tokens: NDArray[np.int64], sample_ids: NDArray[np.int64], epoch: int) -> NDArray[np.float64]:
+        keys = -np.log(self._uniform(ORDER, tokens, sample_ids, epoch))
+        if self.weights is not None:
+            keys /= self.weights[tokens]
+        return keys
+
+    def _word_places(
         self,
         tokens: NDArray[np.int64],
         eligible: NDArray[np.bool_],
         keys: NDArray[np.float64],
-        budget: NDArray[np.float64],
         sample_ids: NDArray[np.int64],
         epoch: int,
-    ) -> NDArray[np.bool_]:
+    ) -> NDArray[np.float64]:
+        """What the budget must be above for each position's word to be taken."""
         starts = word_starts(self.begins_word[tokens], eligible)
         word_keys = np.where(eligible, np.take_along_axis(keys, starts, axis=1), np.inf)
-        order = np.argsort(word_keys, axis=1, kind="stable")
-        rank = np.empty_like(order)
-        np.put_along_axis(rank, order, np.broadcast_to(np.arange(tokens.shape[1]), tokens.shape), axis=1)
-        tokens_before = np.take_along_axis(rank, starts, axis=1)
+        tokens_before = np.take_along_axis(_ranks(word_keys), starts, axis=1)
         flat_starts = starts + np.arange(len(tokens))[:, None] * tokens.shape[1]
         word_sizes = np.bincount(flat_starts[eligible], minlength=tokens.size)[flat_starts]
         draw = np.take_along_axis(self._uniform(LAST_WORD, tokens, sample_ids, epoch), starts, axis=1)
-        return eligible & (tokens_before + draw * word_sizes < budget)
+        return tokens_before + draw * word_sizes
 
     def _uniform(
         self, stream: int, tokens: NDArray[np.int64], sample_ids: NDArray[np.int64], epoch: int
     ) -> NDArray[np.float64]:
         return counter_uniform(self.seed, epoch, stream, sample_ids[:, None], np.arange(tokens.shape[1]))
+
+
+def _ranks(keys: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Of each key in its row ``(batch, length)``, from 0; equal keys in their order."""
+    order = np.argsort(keys, axis=1, kind="stable")
+    ranks = np.empty_like(order)
+    np.put_along_axis(ranks, order, np.broadcast_to(np.arange(keys.shape[1]), keys.shape), axis=1)
+    return ranks
 
 
 def word_starts(begins_word: NDArray[np.bool_], eligible: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -129,9 +129,8 @@ class DistilEncoderModel(BaseFairseqModel):
         """
         if not os.path.isdir(model_name_or_path):  # fairseq would fetch it, or unpack it
             raise UserError(f"{model_name_or_path}: no such directory; give that of the checkpoint")
-        loaded = hub_utils.from_pretrained(
-            model_name_or_path, checkpoint_file, data_name_or_path, **{"teacher": None, "pretrained": None, **kwargs}
-        )
+        settings = {"teacher": None, "pretrained": None, "mask_prob_schedule": None, **kwargs}
+        loaded = hub_utils.from_pretrained(model_name_or_path, checkpoint_file, data_name_or_path, **settings)
         return DistilEncoderHubInterface(loaded["task"], loaded["models"][0])
 
     def register_classification_head(

@@ -1,9 +1,11 @@
 """Masked language modelling with dynamic masking, registered as ``distil_masked_lm``."""
 
 import os
-from typing import Any, List, Optional
+from dataclasses import replace
+from typing import Any, Dict, List, Optional
 
 import numpy as np
+import torch
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion
 from fairseq.data import Dictionary, FairseqDataset
@@ -15,6 +17,7 @@ from torch import Tensor
 from fairseq_distil.criterions import DistillationCriterion
 from fairseq_distil.data.binarized_check import combined_splits, require_whole_split
 from fairseq_distil.data.dictionary_check import load_shared_dictionary
+from fairseq_distil.data.mask_thinning import LOWEST_RATES, thinned
 from fairseq_distil.data.masked_lm_dataset import MaskedLMDataset
 from fairseq_distil.data.masking import MaskingScheme, smoothed_weights
 from fairseq_distil.data.sentences import unmasked_sentences
@@ -24,7 +27,7 @@ from fairseq_distil.errors import UserError
 from fairseq_distil.models import DistilEncoderModel
 from fairseq_distil.models.teacher_student_config import without_missing_teacher
 
-from .distil_masked_lm_config import DistilMaskedLMConfig, require_valid
+from .distil_masked_lm_config import DistilMaskedLMConfig, mask_prob_schedule, require_valid
 from .project_task import ProjectTask
 
 
@@ -41,6 +44,7 @@ class DistilMaskedLMTask(ProjectTask, MaskedLMTask):
         require_valid(cfg)
         self.data_vocabulary_size = len(dictionary)  # as yet without the mask
         super().__init__(cfg, dictionary)
+        self.mask_prob_schedule = mask_prob_schedule(cfg)
         self._model: Optional[BaseFairseqModel] = None
         self.state.merge_state_dict({"dictionary_symbols": list(dictionary.symbols)})
 
@@ -64,7 +68,31 @@ class DistilMaskedLMTask(ProjectTask, MaskedLMTask):
         for part in combined_splits(path) if combine else (path,):
             require_whole_split(part, self.data_vocabulary_size)
         blocks = load_token_blocks(path, split, self.cfg, self.dictionary, combine)
-        self.datasets[split] = MaskedLMDataset(blocks, self._masking_scheme(), self.cfg.seed)
+        scheme, schedule = self._masking_scheme(), self.mask_prob_schedule
+        is_to_be_thinned = schedule is not None and split == self.cfg.train_subset
+        if is_to_be_thinned:
+            scheme = replace(scheme, mask_prob=max(schedule.first, schedule.last, scheme.mask_prob))
+        self.datasets[split] = MaskedLMDataset(blocks, scheme, self.cfg.seed, is_to_be_thinned)
+
+    def train_step(
+        self,
+        sample: Dict[str, Any],
+        model: BaseFairseqModel,
+        criterion: torch.nn.Module,
+        optimizer: Any,
+        update_num: int,
+        ignore_grad: bool = False,
+    ) -> Any:
+        """Learn from a batch, with the masks of its update; see :meth:`fairseq.tasks.FairseqTask.train_step`."""
+        if LOWEST_RATES in sample:
+            sample = thinned(sample, self.mask_prob_schedule(update_num), self.dictionary.pad())
+        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+
+    def valid_step(self, sample: Dict[str, Any], model: BaseFairseqModel, criterion: torch.nn.Module) -> Any:
+        """Evaluate a batch, of training data too with the masks of ``mask_prob``."""
+        if LOWEST_RATES in sample:
+            sample = thinned(sample, self.cfg.mask_prob, self.dictionary.pad())
+        return super().valid_step(sample, model, criterion)
 
     def build_dataset_for_inference(
         self, src_tokens: List[Tensor], src_lengths: List[int], sort: bool = True

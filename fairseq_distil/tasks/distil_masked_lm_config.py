@@ -1,13 +1,14 @@
 """Settings of the task ``distil_masked_lm``."""
 
 from dataclasses import dataclass, field
-from typing import List
+from typing import List, Optional
 
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks.language_modeling import SAMPLE_BREAK_MODE_CHOICES, SHORTEN_METHOD_CHOICES
 from omegaconf import II, MISSING
 
 from fairseq_distil.errors import UserError
+from fairseq_distil.schedule import Schedule, parse_schedule
 
 
 @dataclass
@@ -27,6 +28,13 @@ class DistilMaskedLMConfig(FairseqDataclass):
     mask_prob: float = field(
         default=0.15,
         metadata={"help": "fraction of the tokens that is selected for prediction; 0 serves the cosine term alone"},
+    )
+    mask_prob_schedule: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "mask_prob of training over the updates: SHAPE:FIRST:LAST:UPDATES with the shape linear or cosine, "
+            "such as linear:0.3:0.15:10000, or constant:VALUE; validation has mask_prob"
+        },
     )
     leave_unmasked_prob: float = field(
         default=0.1, metadata={"help": "probability that a selected token stays as it is"}
@@ -56,6 +64,7 @@ class DistilMaskedLMConfig(FairseqDataclass):
     reuse_dataloader: bool = False
     update_freq: List[int] = II("optimization.update_freq")
     seed: int = II("common.seed")
+    train_subset: str = II("dataset.train_subset")
     amp: bool = II("common.amp")
 
 
@@ -79,3 +88,18 @@ def require_valid(cfg: DistilMaskedLMConfig) -> None:
         raise UserError(f"task.tokens_per_sample is {cfg.tokens_per_sample}, but a sample needs at least 3 tokens")
     if str(cfg.autocast_dtype) == "float16" and not cfg.amp:
         raise UserError("task.autocast_dtype float16 needs loss scaling: add --amp (common.amp), or use bfloat16")
+
+
+def mask_prob_schedule(cfg: DistilMaskedLMConfig) -> Optional[Schedule]:
+    """The schedule of ``mask_prob``, if it has one.
+
+    Raises:
+        UserError: it is no schedule, or goes through what is no rate of masks
+    """
+    option = "task.mask_prob_schedule"
+    return parse_schedule(option, cfg.mask_prob_schedule, _require_rate) if cfg.mask_prob_schedule else None
+
+
+def _require_rate(rate: float) -> None:
+    if not 0 < rate <= 1:
+        raise UserError(f"task.mask_prob_schedule goes to {rate}, but masks need a probability above 0 and at most 1")

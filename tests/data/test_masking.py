@@ -237,3 +237,15 @@ def test_seed_epoch_and_sample_are_not_interchangeable() -> None:
     assert first != counter_uniform(2, 1, ORDER, one, one)
     assert first != counter_uniform(1, 1, ORDER, two, one)
     assert counter_uniform(3, 3, ORDER, one, two) != counter_uniform(3, 3, ORDER, two, one)
+
+
+@pytest.mark.parametrize("begins_word", [None, BEGINS_WORD], ids=["tokens", "words"])
+@pytest.mark.parametrize("weights", [None, smoothed_weights(np.arange(VOCABULARY), 0.7)], ids=["equal", "smoothed"])
+def test_what_is_selected_at_a_rate_are_the_positions_whose_lowest_rate_it_reaches(begins_word, weights) -> None:
+    tokens, ids = random_batch(300, 61)
+    scheme = replace(SCHEME, begins_word=begins_word, weights=weights)
+    lowest_rates = scheme.lowest_rates(tokens, ids, epoch=2)
+    assert (lowest_rates > 0).all() and np.isinf(lowest_rates[~MASKABLE[tokens]]).all()
+    for rate in (0.0, 0.01, 0.15, 0.4, 0.97, 1.0):
+        selected = replace(scheme, mask_prob=rate).select(tokens, ids, epoch=2)
+        np.testing.assert_array_equal(lowest_rates <= rate, selected)
