@@ -58,6 +58,9 @@ def assert_refused(commands: ForkedCommands, distillation_options: Options, tmp_
         ({"encoder_embed_dim": 24}, ["the student's width is 24", "the teacher's 16"]),
         ({"encoder_embed_dim": 24, "student_init": "random"}, ["cosine_weight", "24 wide", "which is 16"]),
         ({"autocast_dtype": "float16"}, ["float16", "--amp"]),
+        ({"soft_target_top_k": 1000}, ["soft_target_top_k is 1000", "61 words"]),
+        ({"teacher_weights": "0.7,0.3"}, ["--teacher-weights", "names one"]),
+        ({"mask_prob_schedule": "linear:0.3"}, ["task.mask_prob_schedule", "'linear:0.3'", "constant:VALUE"]),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -101,6 +104,12 @@ def test_truncated_teacher(assert_refused: Callable[..., None], teacher_path: Pa
     truncated = tmp_path / "teacher.pt"
     truncated.write_bytes(teacher_path.read_bytes()[:5000])
     assert_refused(str(truncated), "damaged", teacher=truncated)
+
+
+def test_several_teachers_one_of_which_is_missing(
+    assert_refused: Callable[..., None], teacher_path: Path, tmp_path: Path
+) -> None:
+    assert_refused(f"teacher {tmp_path}/gone.pt: no such file", teacher=f"{teacher_path}:{tmp_path}/gone.pt")
 
 
 def test_teacher_of_another_dictionary(

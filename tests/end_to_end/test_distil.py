@@ -115,3 +115,18 @@ def test_without_its_teacher_a_student_cannot_validate_on_the_soft_targets(
     arguments = validation_options(orphan.save_dir / "checkpoint_last.pt", corpus)
     run = commands.run("fairseq-validate", *arguments, save_dir=tmp_path)
     run.assert_one_error_line("soft_target_weight", "need a teacher")
+
+
+def test_several_teachers(
+    commands: ForkedCommands, distillation_options: Options, teacher_path: Path, student: Run, tmp_path: Path
+) -> None:
+    """The second is a student of the first; its likeliest words and any other are compared."""
+    second = student.save_dir / "checkpoint_last.pt"
+    mixed = {"teacher": f"{teacher_path}:{second}", "teacher_weights": "0.75,0.25", "soft_target_top_k": 8}
+    arguments = distillation_options(tmp_path, **mixed, max_update=3)
+    run = commands.run("fairseq-train", *arguments, save_dir=tmp_path).assert_succeeded()
+    checkpoint = run.checkpoint()
+    assert checkpoint["model"].keys() == student.weights().keys()
+    assert checkpoint["cfg"]["model"]["teacher_weights"] == [0.75, 0.25]
+    losses = run.scalars("train_inner")["soft_target_loss"]
+    assert len(losses) == 3 and all(loss > 0 for loss in losses.values())
