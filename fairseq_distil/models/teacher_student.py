@@ -72,7 +72,7 @@ class TeacherStudentModel(DistilEncoderModel):
             UserError: no usable teacher, or one with another dictionary; settings that do not fit the teachers
         """
         require_consistent(cfg)
-        teachers, weights = read_teachers(cfg, task), teacher_weights(cfg)
+        weights, teachers = teacher_weights(cfg), read_teachers(cfg, task)
         if cfg.pretrained:
             start = read_pretrained(cfg, task)
             has_head = not cfg.no_masked_lm_head and has_masked_lm_head(start.weights)
