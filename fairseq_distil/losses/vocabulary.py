@@ -229,12 +229,15 @@ class _ChunkedVocabularyLoss(torch.autograd.Function):
         if ctx.gradients is None:
             raise RuntimeError("the vocabulary loss frees its gradients in the backward; it has run already")
         gradients, ctx.gradients = ctx.gradients, None
-        # Asking a CPU costs nothing, and saves a pass over the vocabulary's gradient; asking a GPU would wait for it.
-        is_one = total_gradient.device.type == "cpu" and total_gradient == 1
-        if not is_one:
+        if not _is_known_to_be_one(total_gradient):
             gradients = tuple(None if gradient is None else gradient * total_gradient for gradient in gradients)
         # teachers, targets, scales, dtype, rows_at_a_time and needs_gradient have none
         return *gradients, None, None, None, None, None, None
+
+
+def _is_known_to_be_one(gradient: Tensor) -> bool:
+    """Asking a CPU costs nothing, and saves a pass over the vocabulary's gradient; a GPU would be waited for."""
+    return gradient.device.type == "cpu" and bool(gradient == 1)
 
 
 def _logits(projection: VocabularyProjection, rows: slice) -> Tensor:
