@@ -71,8 +71,9 @@ class FusedAdamW(FairseqOptimizer):
         overrides = dict(optimizer_overrides or {})
         weight_decay = overrides.pop("weight_decay", None)
         super().load_state_dict(state_dict, overrides)
-        if weight_decay is not None:
-            for group in self.param_groups:
+        for group in self.param_groups:
+            group["fused"] = True  # which is of the program, whatever a checkpoint leaves out
+            if weight_decay is not None:
                 is_of_matrices = any(parameter.ndim > 1 for parameter in group["params"])
                 group["weight_decay"] = weight_decay if is_of_matrices else 0.0
 

@@ -1,11 +1,13 @@
 """The registered optimiser against fairseq's own Adam, and against AdamW's formula."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from fairseq.optim.adam import Adam
 from torch.nn import Parameter
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fairseq_distil.errors import UserError
 from fairseq_distil.optim import FusedAdamW, FusedAdamWConfig
@@ -62,6 +64,40 @@ def test_state_goes_on_bit_for_bit_after_saving() -> None:
         set_gradients(params, 2)
         optimizer.step()
     torch.testing.assert_close(resumed, straight, atol=0, rtol=0)
+
+
+class Operations(TorchDispatchMode):
+    """Notes what is computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, arguments: tuple = (), keywords: dict | None = None
+    ) -> Any:
+        self.names.append(operation.overloadpacket.__name__)
+        return operation(*arguments, **(keywords or {}))
+
+
+@pytest.mark.parametrize("loads", ["nothing", "its state", "a state without the choice"])
+def test_one_kernel_updates_all_parameters_of_a_group(loads: str) -> None:
+    params = parameters()
+    optimizer = optimizer_for(params, adamw_weight_decay=0.1)
+    set_gradients(params, 1)
+    if loads != "nothing":
+        optimizer.step()
+        state = optimizer.state_dict()
+        if loads == "a state without the choice":
+            for group in state["param_groups"]:
+                del group["fused"]
+        optimizer = optimizer_for(params, adamw_weight_decay=0.1)
+        optimizer.load_state_dict(state)
+    with Operations() as operations:
+        optimizer.step()
+    assert operations.names.count("_fused_adamw_") == 2  # of matrices, and of vectors
+    assert not {"addcdiv_", "_foreach_addcdiv_", "lerp_"} & set(operations.names)
+    assert [group["fused"] for group in optimizer.param_groups] == [True, True]
 
 
 def test_overridden_weight_decay_leaves_vectors_alone() -> None:
