@@ -8,8 +8,9 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from fairseq import tasks
 from fairseq.dataclass.configs import FairseqConfig
 from omegaconf import OmegaConf
@@ -17,7 +18,8 @@ from omegaconf import OmegaConf
 import fairseq_distil
 from fairseq_distil.errors import UserError
 
-from .peak_memory import peak_mib
+from .device import environment_with_one_gpu
+from .peak_memory import peak_mib_of_children
 from .random_data import write_random_data
 from .training_case import TrainingCase
 from .training_measure import record
@@ -26,6 +28,17 @@ from .training_parts import CLIP_NORM, LEARNING_RATE, TEACHER_FILE, settings_of,
 MARK = "| train_inner | {"
 SPARE_BATCHES = 8
 """So that no epoch begins among the timed updates: its data worker is a fork, after which all memory is copied once."""
+
+
+class Moment(NamedTuple):
+    """When the log told of an update, and what."""
+
+    arrival: float
+    """in seconds"""
+    bits: float
+    """mean loss since the log last told"""
+    gib_free: float | None
+    """of the GPU's memory, at the update's peak"""
 
 
 def measure_fairseq_train(case: TrainingCase) -> dict[str, Any]:
@@ -40,14 +53,14 @@ def measure_fairseq_train(case: TrainingCase) -> dict[str, Any]:
         write_random_data(data, case.vocab, case.length, case.batch * (updates + SPARE_BATCHES))
         if case.distils:
             _write_teacher(case, data)
-        moments = _moments_of_updates(fairseq_train_command(case, data, updates))
+        moments = _moments_of_updates(fairseq_train_command(case, data, updates), case.device)
     if sorted(moments) != [case.steps, updates]:
         raise UserError(f"fairseq-train logged the updates {sorted(moments)}, expected {case.steps} and {updates}")
-    (first, _), (last, bits) = moments[case.steps], moments[updates]
+    first, last = moments[case.steps], moments[updates]
     measured = {
-        "seconds_per_step": (last - first) / case.steps,
-        "peak_mib": peak_mib(case.device_type, children=True),
-        "last_loss": bits * math.log(2),
+        "seconds_per_step": (last.arrival - first.arrival) / case.steps,
+        "peak_mib": peak_mib_of_children() if case.device_type == "cpu" else _gpu_peak_mib(case.device, last.gib_free),
+        "last_loss": last.bits * math.log(2),
         "computed_in": None,  # its log does not tell
     }
     return record(case, measured)
@@ -77,9 +90,9 @@ def _write_teacher(case: TrainingCase, data: Path) -> None:
     write_random_teacher(case, tasks.setup_task(settings.task), data / TEACHER_FILE)
 
 
-def _moments_of_updates(command: list[str]) -> dict[int, tuple[float, float]]:
-    """When the log told of an update, and the mean loss in bits since it last did."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1)
+def _moments_of_updates(command: list[str], device: str) -> dict[int, Moment]:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "bufsize": 1}
+    process = subprocess.Popen(command, env=environment_with_one_gpu(device), **pipes)
     with process:
         moments, tail = read_moments(process.stdout)
     if process.returncode:
@@ -87,11 +100,20 @@ def _moments_of_updates(command: list[str]) -> dict[int, tuple[float, float]]:
     return moments
 
 
-def read_moments(lines: Iterable[str]) -> tuple[dict[int, tuple[float, float]], str]:
-    """Arrival and loss by update of the lines that tell of one, and the last line of all."""
+def read_moments(lines: Iterable[str]) -> tuple[dict[int, Moment], str]:
+    """By update, what the lines tell of them, and the last line of all."""
     moments, line = {}, ""
     for line in lines:
         if MARK in line:
             values = json.loads("{" + line.split(MARK, 1)[1])
-            moments[int(values["num_updates"])] = time.perf_counter(), float(values["loss"])
+            free = values.get("gb_free")
+            moment = Moment(time.perf_counter(), float(values["loss"]), None if free is None else float(free))
+            moments[int(values["num_updates"])] = moment
     return moments, line.strip()
+
+
+def _gpu_peak_mib(device: str, gib_free: float | None) -> float:
+    """What fairseq's log leaves of the GPU's memory, in tenths of a GiB."""
+    if gib_free is None:
+        raise UserError("fairseq-train did not log gb_free, the memory that a GPU has left: it found no GPU")
+    return torch.cuda.get_device_properties(device).total_memory / 2**20 - 1024 * gib_free

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from .device import synchronize
 from .inference_models import Runner
 from .training_case import SPECIAL_SYMBOLS
 
@@ -58,8 +59,7 @@ def timed(runner: Runner, ids: torch.Tensor) -> float:
     """Seconds of one run."""
     start = time.perf_counter()
     runner.run(ids)
-    if ids.is_cuda:
-        torch.cuda.synchronize()
+    synchronize(str(ids.device))
     return time.perf_counter() - start
 
 

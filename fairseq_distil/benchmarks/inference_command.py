@@ -4,15 +4,16 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fairseq_distil.errors import UserError
 
+from .device import default_device, require_device, use_device
 from .exit_status import quiet_exit_status
 from .inference import claims, markdown, measure_latencies
-from .inference_models import Runner, encoder_runners, load_runners, random_encoder
-from .training_case import SPECIAL_SYMBOLS, default_device, require_device
+from .inference_models import Runner, encoder_runners, load_runners, onnx_files, random_encoder
+from .training_case import SPECIAL_SYMBOLS
 
 DEFAULTS = {"batch": [1, 32], "length": [32, 128, 512], "dtype": ["float32", "bfloat16"]}
 
@@ -70,6 +71,7 @@ def run(options: argparse.Namespace) -> None:
         UserError: a model cannot be loaded, or an option is out of its range
     """
     _require_valid(options)
+    use_device(options.device)
     runners, records = _runners(options), []
     for length in options.length:
         fitting = [runner for runner in runners if runner.allows(length)]
@@ -109,5 +111,12 @@ def _require_valid(options: argparse.Namespace) -> None:
     if not (math.isfinite(options.seconds) and options.seconds >= 0):
         raise UserError(f"--seconds is {options.seconds}, but must be a number of seconds, 0 or more")
     require_device(options.device)
-    if options.device.startswith("cuda") and any(path.suffix == ".onnx" for _, path in options.model or ()):
-        raise UserError("ONNX files run on the CPU here; measure them with --device cpu")
+    if options.device.startswith("cuda"):
+        require_no_onnx(path for _, path in options.model or ())
+
+
+def require_no_onnx(paths: Iterable[Path]) -> None:
+    """Raise a UserError if there are ONNX files, which are not run on GPUs."""
+    for path in paths:
+        if onnx_files(path):
+            raise UserError(f"{path}: ONNX files run on the CPU here; measure them with --device cpu")

@@ -75,13 +75,13 @@ def load_runners(name: str, path: Path, dtypes: list[str], outputs: str, device:
     Raises:
         UserError: there is no such thing, or it cannot be loaded
     """
-    onnx_files = sorted(path.glob("*.onnx")) if path.is_dir() else [path] * (path.suffix == ".onnx")
     if not path.exists():
         raise UserError(f"{path}: no such file or directory")
-    for file in onnx_files:
-        has_own_type = [_onnx_type(other) for other in onnx_files].count(_onnx_type(file)) == 1
+    graphs = onnx_files(path)
+    for file in graphs:
+        has_own_type = [_onnx_type(other) for other in graphs].count(_onnx_type(file)) == 1
         yield _onnx_runner(name if has_own_type else f"{name} {file.name}", file)
-    if onnx_files:
+    if graphs:
         return
     if not path.is_dir():
         yield from encoder_runners(name, load_encoder(path), dtypes, outputs, device)
@@ -89,6 +89,11 @@ def load_runners(name: str, path: Path, dtypes: list[str], outputs: str, device:
         yield from _transformers_runners(name, path, dtypes, outputs, device)
     else:
         raise UserError(f"{path}: holds neither ONNX files nor a config.json of transformers")
+
+
+def onnx_files(path: Path) -> list[Path]:
+    """The ONNX files of a directory, or a file that is one."""
+    return sorted(path.glob("*.onnx")) if path.is_dir() else [path] * (path.suffix == ".onnx")
 
 
 def load_encoder(path: Path) -> DistilEncoderModel:

@@ -4,6 +4,7 @@ import json
 import math
 import shlex
 import shutil
+import signal
 import statistics
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,10 @@ def run_for_record(command: Sequence[str]) -> dict[str, Any]:
         ended = subprocess.run(command, capture_output=True, text=True)
     except OSError as error:
         raise UserError(f"{shown}: {error}") from error
+    if ended.returncode < 0:
+        killer = signal.Signals(-ended.returncode).name
+        hint = ", as the system does when memory runs out" * (killer == "SIGKILL")
+        raise UserError(f"{shown}: ended by {killer}{hint}")
     if ended.returncode:
         reason = (ended.stderr.strip() or "no message").splitlines()[-1].removeprefix("error: ")
         raise UserError(f"{shown}: failed with exit status {ended.returncode}: {reason}")

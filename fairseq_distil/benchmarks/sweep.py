@@ -19,7 +19,7 @@ def parse_sweep(text: str) -> tuple[str, tuple[int, ...]]:
     """Read ``NAME`` or ``NAME=VALUE,VALUE,...``.
 
     Raises:
-        UserError: it is neither, or the name is no size
+        UserError: it is neither, the name is no size, or a value comes twice
     """
     name, separator, values = text.partition("=")
     if name not in DEFAULT_VALUES:
@@ -27,9 +27,12 @@ def parse_sweep(text: str) -> tuple[str, tuple[int, ...]]:
     if not separator:
         return name, DEFAULT_VALUES[name]
     try:
-        return name, tuple(int(value) for value in values.split(","))
+        numbers = tuple(int(value) for value in values.split(","))
     except ValueError:
         raise UserError(f"--sweep {text}: expected whole numbers separated by commas after {name}=") from None
+    if len(set(numbers)) < len(numbers):
+        raise UserError(f"--sweep {text}: a value comes twice; give each once")
+    return name, numbers
 
 
 def sweep_cases(case: TrainingCase, name: str, values: Sequence[int]) -> list[TrainingCase]:

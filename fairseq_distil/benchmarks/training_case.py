@@ -7,12 +7,15 @@ import torch
 
 from fairseq_distil.errors import UserError
 from fairseq_distil.modules import cpu_has_bfloat16
+from fairseq_distil.modules.encoder_config import LARGEST_SIZE
+
+from .device import default_device, require_device
 
 SPECIAL_SYMBOLS = 5
 """``<s>``, ``<pad>``, ``</s>``, ``<unk>`` and ``<mask>``: the rest of a vocabulary is ordinary."""
 
 CHOICES = {
-    "dtype": ("float32", "bfloat16", "float16"),
+    "dtype": ("float32", "bfloat16"),
     "positions": ("all", "masked"),
     "teacher_dtype": ("auto", "same", "float32", "bfloat16", "float16"),
     "objective": ("distillation", "masked_lm"),
@@ -36,10 +39,6 @@ HELP = {
     "encoder": "with masked_lm: this plugin's encoder with fused_adamw, or fairseq's own with its adam",
     "loop": "the bare step, or the real fairseq-train, with its data loading, logging and checks",
 }
-
-
-def default_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @dataclass(frozen=True)
@@ -72,6 +71,8 @@ class TrainingCase:
         for name, least in {**lowest, "vocab": SPECIAL_SYMBOLS + 1}.items():
             if getattr(self, name) < least:
                 raise UserError(f"--{name} is {getattr(self, name)}, but must be at least {least}")
+            if getattr(self, name) > LARGEST_SIZE:
+                raise UserError(f"--{name} is {getattr(self, name)}, but must be at most {LARGEST_SIZE}")
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise UserError(f"--{name} is {getattr(self, name)}; choose from {', '.join(choices)}")
@@ -87,8 +88,6 @@ class TrainingCase:
             raise UserError("--encoder roberta cannot be distilled; add --objective masked_lm")
         if self.encoder == "roberta" and (self.compile or self.teacher_dtype != "same"):
             raise UserError("--encoder roberta has neither --compile nor --teacher-dtype; leave them out")
-        if self.dtype == "float16":
-            raise UserError("--dtype float16 needs loss scaling, which this step has not; use bfloat16")
 
     def _type_of_products(self) -> str:
         computes_in_it = self.device_type != "cpu" or cpu_has_bfloat16()
@@ -143,15 +142,3 @@ def case_from(arguments: argparse.Namespace) -> TrainingCase:
         UserError: see :class:`TrainingCase`
     """
     return TrainingCase(**{field.name: getattr(arguments, field.name) for field in fields(TrainingCase)})
-
-
-def require_device(device: str) -> None:
-    """Raise a UserError if torch cannot compute there."""
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise UserError(f"--device {device}: {str(error).splitlines()[0]}") from error
-    if kind not in ("cpu", "cuda"):
-        raise UserError(f"--device {device} is not supported; use cpu or cuda")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"--device {device}: torch finds no GPU here; use --device cpu")

@@ -7,13 +7,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from fairseq_distil.errors import UserError
 
+from .device import synchronize, use_device
 from .exit_status import quiet_exit_status
 from .fairseq_train import measure_fairseq_train
 from .pairs import alternate, run_for_record, summary
@@ -123,6 +123,7 @@ def _compare(case: TrainingCase, options: argparse.Namespace) -> None:
 
 
 def _sweep(case: TrainingCase, options: argparse.Namespace) -> None:
+    """Measure each case in a process of its own, so that one which fails leaves the others."""
     sweeps: dict[str, list[dict[str, Any]]] = {}
     parsed = [parse_sweep(text) for text in options.sweep]
     cases = {name: sweep_cases(case, name, values) for name, values in parsed}
@@ -131,19 +132,27 @@ def _sweep(case: TrainingCase, options: argparse.Namespace) -> None:
     for name, cases_of_sweep in cases.items():
         sweeps[name] = []
         for one in cases_of_sweep:
-            sweeps[name].append(run_for_record(_command(one)))
-            _print({"sweep": name, **sweeps[name][-1]})
+            try:
+                record = run_for_record(_command(one))
+            except UserError as error:
+                _print({"sweep": name, name: getattr(one, name), "failed": str(error)})
+            else:
+                sweeps[name].append(record)
+                _print({"sweep": name, **record})
+    measured = {name: records for name, records in sweeps.items() if records}
+    if not measured:
+        raise UserError("none of the cases could be measured; each line above says why")
     if options.plot is not None:
         from .cost_plot import draw  # here, for matplotlib would add to the memory that is measured
 
-        draw(sweeps, options.plot)
+        draw(measured, options.plot)
 
 
 def _profile(case: TrainingCase) -> None:
     if case.loop != "step":
         raise UserError("--profile is of the bare step; leave --loop out")
-    cuda = case.device_type == "cuda"
-    clock = StageClock(torch.cuda.synchronize if cuda else lambda: None)
+    use_device(case.device)
+    clock = StageClock(partial(synchronize, case.device))
     with tempfile.TemporaryDirectory() as directory:
         write_random_data(Path(directory), case.vocab, case.length, case.batch * (WARM_UP_STEPS + case.steps + 1))
         parts = build_parts(case, Path(directory))
@@ -156,7 +165,7 @@ def _profile(case: TrainingCase) -> None:
         stages = {name: round(clock.seconds[name] / case.steps, 4) for name in STAGES if name in clock.seconds}
         _print({"stages": stages, "sum": round(sum(stages.values()), 4), "computed_in": str(step.computed_in)})
         models = [parts.model, *filter(None, [getattr(parts.model, "teacher", None)])]
-        print(markdown(profile_step(step, [] if case.compile else models, cuda)))
+        print(markdown(profile_step(step, [] if case.compile else models, case.device_type == "cuda")))
 
 
 def _command(case: TrainingCase) -> list[str]:

@@ -1,5 +1,7 @@
 """One measurement of training, as the record that is printed."""
 
+import gc
+import math
 import tempfile
 import time
 from dataclasses import asdict
@@ -8,6 +10,10 @@ from typing import Any
 
 import torch
 
+from fairseq_distil.errors import UserError
+
+from .device import synchronize, use_device
+from .gpu_peaks import stated_flops
 from .peak_memory import peak_mib
 from .product_rate import product_rates
 from .random_data import write_random_data
@@ -23,27 +29,34 @@ def measure_step(case: TrainingCase) -> dict[str, Any]:
     """Time the bare step.
 
     Raises:
-        UserError: the model refuses a setting
+        UserError: the model refuses a setting, or the loss is not finite in the end
     """
+    use_device(case.device)
+    measured, masked_tokens = _time_steps(case)
+    gc.collect()  # the model, which hooks tie in a circle: the products of the limit need memory too
+    return record(case, measured, masked_tokens)
+
+
+def _time_steps(case: TrainingCase) -> tuple[dict[str, Any], float]:
     with tempfile.TemporaryDirectory() as directory:
         write_random_data(Path(directory), case.vocab, case.length, case.batch * (WARM_UP_STEPS + case.steps))
         step = TrainingStep(build_parts(case, Path(directory)), case)
         for _ in range(WARM_UP_STEPS):
             loss = step()
-        _synchronize(case)
+        synchronize(case.device)
         step.masked_tokens = 0
         start = time.perf_counter()
         for _ in range(case.steps):
             loss = step()
-        _synchronize(case)
+        synchronize(case.device)
         seconds = (time.perf_counter() - start) / case.steps
     measured = {
         "seconds_per_step": seconds,
-        "peak_mib": peak_mib(case.device_type),  # before the products below ask for memory
+        "peak_mib": peak_mib(case.device),
         "last_loss": loss.item(),
         "computed_in": str(step.computed_in).removeprefix("torch."),
     }
-    return record(case, measured, step.masked_tokens / case.steps)
+    return measured, step.masked_tokens / case.steps
 
 
 def record(case: TrainingCase, measured: dict[str, Any], masked_tokens: float | None = None) -> dict[str, Any]:
@@ -53,7 +66,12 @@ def record(case: TrainingCase, measured: dict[str, Any], masked_tokens: float | 
         case: what was measured
         measured: ``seconds_per_step``, ``peak_mib``, ``last_loss`` and ``computed_in``
         masked_tokens: of a batch, on average; None: not known, and the limit is left out
+
+    Raises:
+        UserError: the last loss is not finite, so that what was timed is no training
     """
+    if not math.isfinite(measured["last_loss"]):
+        raise UserError(f"the loss is {measured['last_loss']} after {case.steps} steps, so that no training was timed")
     seconds = measured["seconds_per_step"]
     found = {
         "system": "fairseq_distil" if case.encoder == "distil_encoder" else f"fairseq {case.encoder}",
@@ -73,6 +91,9 @@ def _limit(case: TrainingCase, masked_tokens: float, computed_in: str, seconds: 
     products = step_products(case, masked_tokens)
     rates = product_rates(products, getattr(torch, computed_in), case.device)
     flops, peak = sum(product.flops for product in products), max(rates.values())
+    stated = None
+    if case.device_type == "cuda":
+        stated = stated_flops(torch.cuda.get_device_name(case.device), getattr(torch, computed_in))
     return {
         "gflop_per_step": round(flops / 1e9, 3),
         "gflops": round(flops / seconds / 1e9, 1),
@@ -81,9 +102,5 @@ def _limit(case: TrainingCase, masked_tokens: float, computed_in: str, seconds: 
         "limit_seconds": round(flops / peak, 4),
         "step_over_limit": round(seconds * peak / flops, 3),
         "percent_of_peak": round(100 * flops / seconds / peak, 1),
+        "mfu_percent": None if stated is None else round(100 * flops / seconds / stated, 1),
     }
-
-
-def _synchronize(case: TrainingCase) -> None:
-    if case.device_type == "cuda":
-        torch.cuda.synchronize()

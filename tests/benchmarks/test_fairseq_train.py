@@ -3,24 +3,35 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
-from fairseq_distil.benchmarks.fairseq_train import fairseq_train_command, measure_fairseq_train, read_moments
+from fairseq_distil.benchmarks.fairseq_train import (
+    _gpu_peak_mib,
+    fairseq_train_command,
+    measure_fairseq_train,
+    read_moments,
+)
+from fairseq_distil.errors import UserError
 
 
 def test_moments_of_updates() -> None:
     lines = [
         "2026-01-01 | INFO | fairseq.tasks | dictionary: 50 types\n",
         '2026-01-01 | INFO | train_inner | {"epoch": 1, "loss": "2.5", "num_updates": "2"}\n',
-        '2026-01-01 | INFO | train_inner | {"epoch": 1, "loss": "1.5", "num_updates": "4"}\n',
+        '2026-01-01 | INFO | train_inner | {"epoch": 1, "loss": "1.5", "num_updates": "4", "gb_free": "63.2"}\n',
         "2026-01-01 | INFO | fairseq_cli.train | done training\n",
     ]
     moments, last_line = read_moments(lines)
-    assert {update: loss for update, (_, loss) in moments.items()} == {2: 2.5, 4: 1.5}
-    assert moments[2][0] <= moments[4][0]
+    assert {update: (moment.bits, moment.gib_free) for update, moment in moments.items()} == {
+        2: (2.5, None),
+        4: (1.5, 63.2),
+    }
+    assert moments[2].arrival <= moments[4].arrival
     assert last_line == lines[-1].strip()
     assert read_moments([]) == ({}, "")
 
@@ -51,6 +62,14 @@ def test_the_command_means_the_case(
     if case.distils:
         assert str(cfg.criterion.soft_target_positions) == "masked"
         assert cfg.optimizer._name == "fused_adamw"
+
+
+def test_the_memory_of_a_gpu_is_what_the_log_leaves_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    total = SimpleNamespace(total_memory=80 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: total)
+    assert _gpu_peak_mib("cuda:1", 63.2) == pytest.approx(16.8 * 1024)
+    with pytest.raises(UserError, match="did not log gb_free"):
+        _gpu_peak_mib("cuda:1", None)
 
 
 @pytest.mark.slow

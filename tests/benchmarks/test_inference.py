@@ -15,6 +15,7 @@ from fairseq_distil.benchmarks.inference import (
     ordinary_ids,
     percentile,
 )
+from fairseq_distil.benchmarks.inference_command import require_no_onnx
 from fairseq_distil.benchmarks.inference_models import encoder_runners, load_runners, random_encoder
 from fairseq_distil.benchmarks.inference_onnx import OnnxGraph
 from fairseq_distil.errors import UserError
@@ -124,6 +125,15 @@ def test_an_onnx_graph_gets_what_it_asks_for() -> None:
     np.testing.assert_array_equal(fed["input_ids"], [[4, 5]])
     np.testing.assert_array_equal(fed["attention_mask"], [[1, 1]])
     assert {array.dtype for array in fed.values()} == {np.dtype(np.int64)}
+
+
+def test_onnx_does_not_run_on_a_gpu(tmp_path: Path) -> None:
+    (tmp_path / "graphs").mkdir()
+    (tmp_path / "graphs" / "model.int8.onnx").touch()
+    for path in (tmp_path / "graphs", tmp_path / "one.onnx"):
+        with pytest.raises(UserError, match=f"{path}: ONNX files run on the CPU here; measure them with --device cpu"):
+            require_no_onnx([tmp_path / "teacher.pt", path])
+    require_no_onnx([tmp_path, tmp_path / "teacher.pt"])
 
 
 def test_what_cannot_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,6 +64,8 @@ def test_other_work_is_refused() -> None:
     ("text", "message"),
     [
         ("import sys; sys.exit('error: no such thing')", "failed with exit status 1: no such thing$"),
+        ("import os; os.kill(os.getpid(), 9)", "ended by SIGKILL, as the system does when memory runs out$"),
+        ("import os; os.kill(os.getpid(), 15)", "ended by SIGTERM$"),
         ("raise SystemExit(3)", "failed with exit status 3: no message$"),
         ("print('done')", "its last line should be a JSON object with seconds_per_step and peak_mib, both above 0$"),
         ("print('[1]')", "its last line should be a JSON object"),

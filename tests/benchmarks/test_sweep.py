@@ -24,6 +24,7 @@ def test_values_of_a_sweep(tiny_case: Callable) -> None:
         ("depth", "--sweep depth: choose from batch, length, vocab, layers, or give NAME=VALUE,VALUE"),
         ("batch=1,two", "--sweep batch=1,two: expected whole numbers separated by commas after batch="),
         ("batch=", "--sweep batch=: expected whole numbers"),
+        ("batch=1,2,1", "--sweep batch=1,2,1: a value comes twice"),
     ],
 )
 def test_what_is_no_sweep(text: str, message: str) -> None:

@@ -1,11 +1,14 @@
 """Records: their arithmetic on fixed numbers, and the keys of real ones."""
 
+import math
 from collections.abc import Callable
 
 import pytest
+import torch
 
-from fairseq_distil.benchmarks import training_measure
+from fairseq_distil.benchmarks import training_case, training_measure
 from fairseq_distil.benchmarks.training_measure import measure_step, record
+from fairseq_distil.errors import UserError
 
 KEYS_OF_THE_PEER = {
     "seconds_per_step",
@@ -33,7 +36,25 @@ def test_arithmetic_of_a_record(tiny_case: Callable, monkeypatch: pytest.MonkeyP
     assert found["limit_seconds"] == 1.5
     assert found["step_over_limit"] == pytest.approx(4 / 3, abs=1e-3)
     assert found["percent_of_peak"] == 75
+    assert found["mfu_percent"] is None  # no data sheet tells of a CPU
     assert "limit_seconds" not in record(tiny_case(), measured)
+
+
+def test_model_flop_utilisation_of_a_gpu(tiny_case: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_case, "require_device", lambda _: None)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA A100-SXM4-80GB")
+    monkeypatch.setattr(training_measure, "product_rates", lambda *_: {"head": 250e12})
+    monkeypatch.setattr(training_measure, "step_products", lambda *_: [type("Product", (), {"flops": 78e12})()])
+    measured = {"seconds_per_step": 0.5, "peak_mib": 512.4, "last_loss": 3.5, "computed_in": "bfloat16"}
+    found = record(tiny_case(device="cuda:1", dtype="bfloat16"), measured, masked_tokens=4.5)
+    assert (found["percent_of_peak"], found["mfu_percent"]) == (62.4, 50.0)
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_is_no_measurement(loss: float, tiny_case: Callable) -> None:
+    measured = {"seconds_per_step": 2.0, "peak_mib": 512.4, "last_loss": loss, "computed_in": "float32"}
+    with pytest.raises(UserError, match=f"the loss is {loss} after 2 steps"):
+        record(tiny_case(), measured)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

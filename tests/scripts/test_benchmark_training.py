@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from fairseq_distil.benchmarks import training_command
+from fairseq_distil.benchmarks.training_case import TrainingCase
 from fairseq_distil.benchmarks.training_command import parse_options, run
 from fairseq_distil.errors import UserError
 
@@ -45,6 +47,44 @@ def test_profile(capfd: pytest.CaptureFixture[str]) -> None:
     }
     assert tables[0].startswith("| ms of one step | batch | teacher forward |")
     assert any(line.startswith("| matrix products |") for line in tables)
+
+
+def commands_that_fail(monkeypatch: pytest.MonkeyPatch, *batches: int) -> None:
+    """Stands for the benchmark's processes, which take seconds to start."""
+
+    def command(case: TrainingCase) -> list[str]:
+        record = {"seconds_per_step": 1.0, "peak_mib": 9, "limit_seconds": 0.5, "batch": case.batch}
+        fail = "raise SystemExit('error: out of memory')"
+        return [sys.executable, "-c", fail if case.batch in batches else f"print({json.dumps(record)!r})"]
+
+    monkeypatch.setattr(training_command, "_command", command)
+
+
+def test_a_case_that_fails_leaves_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    commands_that_fail(monkeypatch, 4)
+    plot = tmp_path / "cost.png"
+    run(parse_options([*TINY, "--sweep", "batch=3,4,5", "--plot", str(plot)]))
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["sweep"], row["batch"], row.get("seconds_per_step")) for row in rows] == [
+        ("batch", 3, 1.0),
+        ("batch", 4, None),
+        ("batch", 5, 1.0),
+    ]
+    assert rows[1]["failed"].endswith("failed with exit status 1: out of memory")
+    with Image.open(plot) as image:
+        image.load()
+
+
+def test_a_sweep_of_which_all_cases_fail(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    commands_that_fail(monkeypatch, 3, 4)
+    with pytest.raises(UserError, match="none of the cases could be measured"):
+        run(parse_options([*TINY, "--sweep", "batch=3,4", "--plot", str(tmp_path / "cost.png")]))
+    assert capsys.readouterr().out.count("exit status 1: out of memory") == 2
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
