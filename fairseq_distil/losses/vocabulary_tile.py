@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 
 
+MOST_UNITS = 8
+
+
 class TermScales(NamedTuple):
     """How the terms enter the total."""
 
@@ -25,8 +28,17 @@ class TermScales(NamedTuple):
     """part of each teacher in the soft targets; they add up to 1"""
 
     def gradient_unit(self, has_teacher: bool) -> float:
-        """What a tile's gradient is to be multiplied by, which is cheaper done where it has been multiplied out."""
-        return self.temperature * self.soft_target if has_teacher and self.soft_target != 0 else 1.0
+        """What a tile's gradient is to be multiplied by, which is cheaper done where it has been multiplied out.
+
+        It is the soft targets' own factor, unless the other term would be many of these, too many for float16.
+        """
+        is_suitable = has_teacher and abs(self.mlm) <= MOST_UNITS * abs(self.soft_target_factor)
+        return self.soft_target_factor if is_suitable and self.soft_target != 0 else 1.0
+
+    @property
+    def soft_target_factor(self) -> float:
+        """Of ``p_student - p_teacher`` in the gradient."""
+        return self.temperature * self.soft_target
 
 
 def replace_by_gradient(
@@ -68,6 +80,8 @@ def replace_by_gradient(
     if needs_gradient:
         if teacher_logits is None or scales.soft_target == 0:
             student_logits.zero_()
+        elif unit != scales.soft_target_factor:
+            student_logits.mul_(scales.soft_target_factor / unit)
         student_logits[:masked_rows] += masked_gradient
     return torch.stack([soft_target, mlm, correct, agreement])
 

@@ -113,6 +113,20 @@ def test_other_floating_point_types(dtype: torch.dtype, atol: float, rtol: float
     )
 
 
+@pytest.mark.parametrize("soft_target", [1e-4, 1e-30, 1e-45, -1e-4])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float16, 5e-3)])
+def test_a_soft_target_weight_that_has_nearly_faded_out(
+    soft_target: float, dtype: torch.dtype, tolerance: float
+) -> None:
+    """The other term is huge in units of this one."""
+    student, teacher = random_projection(7, 12, 1, dtype), random_projection(7, 12, 2, dtype)
+    others = random_targets(3), TermScales(2.0, soft_target, 2.0 / 0.15)
+    found = with_gradients(vocabulary_loss, student, teacher, *others, tile_bytes=2 * ROW_BYTES)[1]
+    exact = with_gradients(reference_vocabulary_loss, student.to(torch.float64), teacher.to(torch.float64), *others)[1]
+    for gradient, reference in zip(found, exact, strict=True):
+        assert (gradient - reference).norm() < tolerance * reference.norm()
+
+
 def test_autocast_is_close_to_float32() -> None:
     arguments = (random_projection(17, 12, 1), [random_projection(17, 12, 2)], random_targets(5), PUBLISHED)
     with torch.autocast("cpu", dtype=torch.bfloat16):
