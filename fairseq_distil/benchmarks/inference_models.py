@@ -131,8 +131,8 @@ def _transformers_runners(name: str, path: Path, dtypes: list[str], outputs: str
     kind = AutoModel if outputs == "features" else AutoModelForMaskedLM
     try:
         loaded = kind.from_pretrained(path, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: transformers cannot load it: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # transformers raises almost anything on a configuration that makes no sense
+        raise UserError(f"{path}: transformers cannot load it: {' '.join(str(error).split())}") from error
 
     def runner(model: nn.Module, dtype: str) -> Runner:
         def run(ids: Tensor) -> object:

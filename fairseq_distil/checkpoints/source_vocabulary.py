@@ -32,7 +32,7 @@ def read_vocabulary(directory: Path) -> dict[str, int]:
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # from several libraries, one of which panics
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{directory}: transformers cannot load a tokeniser from it: {reason}") from error
     row_of_piece = tokenizer.get_vocab()
     specials = {symbol: getattr(tokenizer, name) for symbol, name in SPECIAL_TOKENS.items()}

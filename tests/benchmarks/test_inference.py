@@ -1,5 +1,6 @@
 """Percentiles and claims on fixed numbers, and models of every kind."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -103,6 +104,24 @@ def test_a_directory_of_transformers(tmp_path: Path) -> None:
     (runner,) = load_runners("peer", tmp_path, ["float32"], "logits", "cpu")
     assert (runner.runtime, runner.vocabulary_size, runner.max_positions) == ("transformers", 30, 512)
     assert runner.run(torch.full((2, 5), 7)).logits.shape == (2, 5, 30)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"dim": "x"}, "Validation error for field 'dim': TypeError: Field 'dim' expected int, got str"),
+        ({"n_heads": 0}, "integer modulo by zero"),
+        ({"dim": -3}, "negative dimension -3"),
+        ({"pad_token_id": 99}, "Padding_idx must be within num_embeddings"),
+    ],
+)
+def test_a_configuration_that_makes_no_sense(changed: dict, reason: str, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.DistilBertConfig(vocab_size=30, dim=8, n_layers=1, n_heads=2, hidden_dim=16)
+    transformers.DistilBertForMaskedLM(config).save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict() | changed))
+    with pytest.raises(UserError, match=f"^{tmp_path}: transformers cannot load it: .*{reason}"):
+        list(load_runners("peer", tmp_path, ["float32"], "features", "cpu"))
 
 
 def test_an_onnx_graph_gets_what_it_asks_for() -> None:
