@@ -1,5 +1,6 @@
 """Where a run begins or goes on, in place of fairseq's function for it."""
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,8 @@ from fairseq_distil.errors import UserError
 from .surviving_loop import Position, SurvivingLoop
 
 LAST_CHECKPOINT = "checkpoint_last.pt"
-MISFITS = ("please reset the optimizer", "dataloader mismatch")
+OTHER_PART = re.compile(r"(Criterion|Optimizer) does not match.* (\S+) vs (\S+)$")
+OTHER_DATA = "dataloader mismatch"
 """In fairseq's messages: another criterion or optimiser, and a position that the data do not have."""
 
 _fairseqs_load_checkpoint = checkpoint_utils.load_checkpoint
@@ -36,9 +38,15 @@ def load_checkpoint(cfg: DictConfig, trainer: Trainer, **settings: Any) -> tuple
     Then what was due when the run was stopped is done: not with the next epoch, for there may be none.
 
     Raises:
-        UserError: there are checkpoints, but none that is whole; or the one at hand is of a run with other settings
+        UserError: there are checkpoints, but none that is whole; or the one at hand is of a run with other settings;
+            or this run's settings need a GPU that is not used
         SystemExit: SIGTERM came meanwhile, see :meth:`SurvivingLoop.train`
     """
+    if trainer.cfg.common.fp16 and not trainer.cuda:
+        raise UserError(
+            "--fp16 (common.fp16) needs a GPU, and none is used; leave it out, or give --autocast-dtype bfloat16 "
+            "(task.autocast_dtype)"
+        )
     if cfg.restore_file == LAST_CHECKPOINT and not cfg.no_last_checkpoints and not trainer.checkpoint_suffix:
         if trainer.data_parallel_rank == 0:
             fall_back_if_damaged(Path(cfg.save_dir, LAST_CHECKPOINT))
@@ -63,7 +71,13 @@ def _misfits_in_one_line(name: str) -> Iterator[None]:
     try:
         yield
     except (AssertionError, RuntimeError) as error:
-        if not any(mark in str(error) for mark in MISFITS):
+        if (other := OTHER_PART.match(str(error))) is not None:
+            part, stored, own = other.groups()
+            raise UserError(
+                f"{name}: is of a run with the {part.lower()} {stored}, but this one has {own}; go on with that, or "
+                "give --reset-optimizer (checkpoint.reset_optimizer)"
+            ) from error
+        if OTHER_DATA not in str(error):
             raise
         raise UserError(f"{name}: {error}") from error
     except KeyError as error:

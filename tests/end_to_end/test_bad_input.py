@@ -61,6 +61,7 @@ def assert_refused(commands: ForkedCommands, distillation_options: Options, tmp_
         ({"soft_target_top_k": 1000}, ["soft_target_top_k is 1000", "61 words"]),
         ({"teacher_weights": "0.7,0.3"}, ["--teacher-weights", "names one"]),
         ({"mask_prob_schedule": "linear:0.3"}, ["task.mask_prob_schedule", "'linear:0.3'", "constant:VALUE"]),
+        ({"fp16": True}, ["--fp16 (common.fp16) needs a GPU", "--autocast-dtype bfloat16"]),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -98,6 +99,18 @@ def test_a_save_dir_of_another_encoder(
     arguments = distillation_options(tmp_path, encoder_layers=3)
     run = commands.run("fairseq-train", *arguments, save_dir=tmp_path)
     run.assert_one_error_line("not those of the encoder that the settings describe", "--save-dir")
+
+
+def test_a_save_dir_of_another_optimizer(
+    distillation_options: Options, commands: ForkedCommands, student: Run, tmp_path: Path
+) -> None:
+    shutil.copy(student.save_dir / "checkpoint_last.pt", tmp_path)
+    run = commands.run("fairseq-train", *distillation_options(tmp_path, optimizer="adam"), save_dir=tmp_path)
+    run.assert_one_error_line(
+        "checkpoint_last.pt: is of a run with the optimizer FusedAdamW, but this one has FairseqAdam; go on with that,",
+        "--reset-optimizer",
+    )
+    assert run.logged("train_inner") == []
 
 
 def test_truncated_teacher(assert_refused: Callable[..., None], teacher_path: Path, tmp_path: Path) -> None:

@@ -65,6 +65,24 @@ def test_a_layer_without_gradients_computes_the_same(generator: torch.Generator)
         torch.testing.assert_close(layer(hidden), hidden @ layer.weight.t() + layer.bias)
 
 
+def test_transforms_of_functions(generator: torch.Generator) -> None:
+    input, weight, bias = (factor.detach() for factor in _factors((2, 64, 5), True, generator))
+
+    def total(weight: Tensor, input: Tensor) -> Tensor:
+        return linear(input, weight, bias).square().sum()
+
+    def expected_total(weight: Tensor, input: Tensor) -> Tensor:
+        return F.linear(input, weight, bias).square().sum()
+
+    for transform in (
+        torch.func.grad,
+        torch.func.hessian,
+        lambda function: torch.func.vmap(function, (None, 0)),
+        lambda function: torch.func.vmap(torch.func.grad(function), (None, 0)),
+    ):
+        torch.testing.assert_close(transform(total)(weight, input), transform(expected_total)(weight, input))
+
+
 def test_autocast_decides_on_the_type() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert linear(torch.ones(2, 5), torch.ones(3, 5)).dtype == torch.bfloat16
