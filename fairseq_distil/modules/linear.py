@@ -19,7 +19,9 @@ class Linear(nn.Linear):
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``input @ weight.T + bias``, as ``F.linear``.
+    """``input @ weight.T + bias``, as ``F.linear``, which it is under the transforms of ``torch.func``.
+
+    By oneDNN it has a first derivative alone; for a second one, take ``torch.func``.
 
     Args:
         input: ``(..., in features)``
@@ -34,7 +36,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _suits_onednn(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active():
         return False
     return (
         input.device.type == "cpu"
