@@ -4,10 +4,9 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from fairseq_distil.errors import UserError
-
 from .collation import measure_collation
 from .exit_status import quiet_exit_status
+from .sizes import require_size
 from .training_case import SPECIAL_SYMBOLS
 
 LOWEST = {"batch": 1, "length": 3, "vocab": SPECIAL_SYMBOLS + 1, "batches": 1}
@@ -28,11 +27,10 @@ def run(options: argparse.Namespace) -> None:
     """Measure, and print a line for each and one for the ratio.
 
     Raises:
-        UserError: an option is too small
+        UserError: an option is too small or too large
     """
     for name, least in LOWEST.items():
-        if getattr(options, name) < least:
-            raise UserError(f"--{name} is {getattr(options, name)}, but must be at least {least}")
+        require_size(name, getattr(options, name), least)
     ours, fairseqs = measure_collation(options.vocab, options.batch, options.length, options.batches)
     ratio = fairseqs["masking_and_collation_ms"] / ours["masking_and_collation_ms"]
     for record in (ours, fairseqs, {"fairseq_time_over_ours": round(ratio, 2)}):

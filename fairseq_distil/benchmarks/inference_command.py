@@ -13,6 +13,7 @@ from .device import default_device, require_device, use_device
 from .exit_status import quiet_exit_status
 from .inference import claims, markdown, measure_latencies
 from .inference_models import Runner, encoder_runners, load_runners, onnx_files, random_encoder
+from .sizes import require_size
 from .training_case import SPECIAL_SYMBOLS
 
 DEFAULTS = {"batch": [1, 32], "length": [32, 128, 512], "dtype": ["float32", "bfloat16"]}
@@ -106,8 +107,7 @@ def _require_valid(options: argparse.Namespace) -> None:
     for name, lowest in least.items():
         given = getattr(options, name)
         for value in given if isinstance(given, list) else [given]:
-            if value < lowest:
-                raise UserError(f"--{name} is {value}, but must be at least {lowest}")
+            require_size(name, value, lowest)
     if not (math.isfinite(options.seconds) and options.seconds >= 0):
         raise UserError(f"--seconds is {options.seconds}, but must be a number of seconds, 0 or more")
     require_device(options.device)

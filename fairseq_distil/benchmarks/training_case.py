@@ -7,9 +7,9 @@ import torch
 
 from fairseq_distil.errors import UserError
 from fairseq_distil.modules import cpu_has_bfloat16
-from fairseq_distil.modules.encoder_config import LARGEST_SIZE
 
 from .device import default_device, require_device
+from .sizes import require_size
 
 SPECIAL_SYMBOLS = 5
 """``<s>``, ``<pad>``, ``</s>``, ``<unk>`` and ``<mask>``: the rest of a vocabulary is ordinary."""
@@ -69,10 +69,7 @@ class TrainingCase:
         require_device(self.device)
         lowest = {"layers": 2 if self.distils else 1, "width": 1, "heads": 1, "batch": 1, "length": 3, "steps": 1}
         for name, least in {**lowest, "vocab": SPECIAL_SYMBOLS + 1}.items():
-            if getattr(self, name) < least:
-                raise UserError(f"--{name} is {getattr(self, name)}, but must be at least {least}")
-            if getattr(self, name) > LARGEST_SIZE:
-                raise UserError(f"--{name} is {getattr(self, name)}, but must be at most {LARGEST_SIZE}")
+            require_size(name, getattr(self, name), least)
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise UserError(f"--{name} is {getattr(self, name)}; choose from {', '.join(choices)}")

@@ -76,6 +76,7 @@ def test_mistakes_are_one_line_and_status_2(run_script: Callable, tmp_path: Path
         (["--seconds", "nan"], "--seconds is nan, but must be a number of seconds"),
         (["--seconds", "-1"], "--seconds is -1.0, but must be a number of seconds"),
         (["--rounds", "0"], "--rounds is 0, but must be at least 1"),
+        (["--batch", "99999999999"], "--batch is 99999999999, but must be at most 16777216"),
         (["--heads", "5"], "5 attention heads do not divide the width 768"),
         (["--device", "nowhere"], "--device nowhere: "),
     ],
