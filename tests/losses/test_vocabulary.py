@@ -121,8 +121,10 @@ def test_a_soft_target_weight_that_has_nearly_faded_out(
     """The other term is huge in units of this one."""
     student, teacher = random_projection(7, 12, 1, dtype), random_projection(7, 12, 2, dtype)
     others = random_targets(3), TermScales(2.0, soft_target, 2.0 / 0.15)
-    found = with_gradients(vocabulary_loss, student, teacher, *others, tile_bytes=2 * ROW_BYTES)[1]
-    exact = with_gradients(reference_vocabulary_loss, student.to(torch.float64), teacher.to(torch.float64), *others)[1]
+    found = with_gradients(vocabulary_loss, student, [teacher], *others, tile_bytes=2 * ROW_BYTES)[1]
+    exact = with_gradients(reference_vocabulary_loss, student.to(torch.float64), [teacher.to(torch.float64)], *others)[
+        1
+    ]
     for gradient, reference in zip(found, exact, strict=True):
         assert (gradient - reference).norm() < tolerance * reference.norm()
 
