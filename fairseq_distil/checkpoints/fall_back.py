@@ -49,7 +49,13 @@ def fall_back_if_damaged(last: Path) -> None:
     newest = _newest_whole(last.parent, (NUMBERED, BEST) if is_there else (NUMBERED,))
     if newest is not None:
         state = f"damaged, and kept as {last.name}{DAMAGED}" if is_there else "missing"
-        logger.warning("%s: %s; the run goes on from %s, the newest that is whole", last, state, newest.name)
+        logger.warning(
+            "%s: %s; the run goes on from %s, the newest that is whole; to start from nothing instead, give another "
+            "--save-dir (checkpoint.save_dir), or take all checkpoints away",
+            last,
+            state,
+            newest.name,
+        )
         if is_there:
             copy_atomically(str(last), f"{last}{DAMAGED}", overwrite=True)
         copy_atomically(str(newest), str(last), overwrite=True)

@@ -46,6 +46,8 @@ def load_safely(path: Path | str, arg_overrides: dict[str, Any] | None = None) -
         raise UserError(f"{path}: {explain_load_error(error)}") from error
     with naming(path):
         require_training_state(state)
+    if state["extra_state"].get("train_iterator", ()) is None:
+        del state["extra_state"]["train_iterator"]  # a position that is missing is told
     return state
 
 

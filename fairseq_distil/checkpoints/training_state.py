@@ -17,12 +17,15 @@ MOST_COUNTED = 2**31
 MOST_DECIMALS = 99
 VALUES_OF_METERS = {
     "AverageMeter": ("val", "sum", "count"),
-    "SumMeter": ("sum",),
     "TimeMeter": ("init", "n"),
     "StopwatchMeter": ("sum", "n"),
     "ConcatTensorMeter": (),
 }
-METERS_OF_FAIRSEQ = {"wall": "StopwatchMeter", "wps": "TimeMeter", "ups": "TimeMeter", "train_wall": "StopwatchMeter"}
+OTHER_METERS = {
+    **{"wall": "StopwatchMeter", "train_wall": "StopwatchMeter", "wps": "TimeMeter", "ups": "TimeMeter"},
+    **{"pred": "ConcatTensorMeter", "targ": "ConcatTensorMeter"},
+}
+"""By name; all that is logged otherwise, by fairseq's tasks for text or by this project, is averaged."""
 
 
 def is_count(value: Any) -> bool:
@@ -109,10 +112,11 @@ def _is_meter(entry: Any) -> bool:
     priority, key, kind, values = entry
     if not (type(priority) is int and isinstance(key, str) and isinstance(kind, str) and isinstance(values, dict)):
         return False
-    if kind not in VALUES_OF_METERS or METERS_OF_FAIRSEQ.get(key, kind) != kind:
+    if kind != OTHER_METERS.get(key, "AverageMeter"):
         return False
     if kind == "ConcatTensorMeter":
-        return "tensor" in values and (values["tensor"] is None or is_dense(values["tensor"]))
+        values = values.get("tensor", ())
+        return values is None or (is_dense(values) and values.ndim == 1)
     decimals = values.get("round")
     return (decimals is None or (is_count(decimals) and decimals <= MOST_DECIMALS)) and all(
         name in values and (is_number(values[name]) or (name == "val" and values[name] is None))

@@ -47,7 +47,11 @@ def require_fitting(optimizer: torch.optim.Optimizer, state_dict: Dict[str, Any]
     found = [len(group["params"]) if isinstance(group.get("params"), list) else 0 for group in groups]
     if found != sizes:
         raise UserError(f"the optimiser's state is of groups of {found} parameters, but there are {sizes}; {ADVICE}")
+    count = 0
     for own, stored in zip(optimizer.param_groups, groups, strict=True):
+        numbers = range(count, count := count + len(own["params"]))
+        if not all(type(index) is int for index in stored["params"]) or stored["params"] != list(numbers):
+            raise UserError(f"the optimiser's state does not number its parameters from 0 on; {ADVICE}")
         _require_settings(own, stored)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, values in state_dict["state"].items():

@@ -1,9 +1,6 @@
 """Where a run begins or goes on, in place of fairseq's function for it."""
 
-import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +14,10 @@ from omegaconf import DictConfig
 from fairseq_distil.checkpoints.fall_back import fall_back_if_damaged
 from fairseq_distil.errors import UserError
 
+from .misfit import misfits_in_one_line
 from .surviving_loop import Position, SurvivingLoop
 
 LAST_CHECKPOINT = "checkpoint_last.pt"
-OTHER_PART = re.compile(r"(Criterion|Optimizer) does not match.* (\S+) vs (\S+)$")
-OTHER_DATA = "dataloader mismatch"
-"""In fairseq's messages: another criterion or optimiser, and a position that the data do not have."""
 
 _fairseqs_load_checkpoint = checkpoint_utils.load_checkpoint
 
@@ -52,7 +47,7 @@ def load_checkpoint(cfg: DictConfig, trainer: Trainer, **settings: Any) -> tuple
             fall_back_if_damaged(Path(cfg.save_dir, LAST_CHECKPOINT))
         if dist.is_initialized():
             dist.barrier()
-    with _misfits_in_one_line(cfg.restore_file):
+    with misfits_in_one_line(cfg.restore_file):
         extra_state, iterator = _fairseqs_load_checkpoint(cfg, trainer, **settings)
     command = sys.modules.get("fairseq_cli.train")
     if command is not None:
@@ -63,30 +58,6 @@ def load_checkpoint(cfg: DictConfig, trainer: Trainer, **settings: Any) -> tuple
                 _load_running_means(extra_state)
         SurvivingLoop.of(command).begin(trainer, unfinished)
     return extra_state, iterator
-
-
-@contextmanager
-def _misfits_in_one_line(name: str) -> Iterator[None]:
-    """fairseq notices these, and ends with a traceback."""
-    try:
-        yield
-    except (AssertionError, RuntimeError) as error:
-        if (other := OTHER_PART.match(str(error))) is not None:
-            part, stored, own = other.groups()
-            raise UserError(
-                f"{name}: is of a run with the {part.lower()} {stored}, but this one has {own}; go on with that, or "
-                "give --reset-optimizer (checkpoint.reset_optimizer)"
-            ) from error
-        if OTHER_DATA not in str(error):
-            raise
-        raise UserError(f"{name}: {error}") from error
-    except KeyError as error:
-        if error.args != ("best",):
-            raise
-        raise UserError(
-            f"{name}: is of a run with another --lr-scheduler; go on with that, or give --reset-lr-scheduler "
-            "(checkpoint.reset_lr_scheduler)"
-        ) from error
 
 
 def _load_running_means(extra_state: dict[str, Any]) -> None:

@@ -82,7 +82,8 @@ def test_the_newest_whole_one_takes_its_place(damage: object, tmp_path: Path, ca
     (record,) = caplog.records
     assert record.message == (
         f"{last}: damaged, and kept as checkpoint_last.pt.damaged; the run goes on from checkpoint_1_20.pt, the newest "
-        "that is whole"
+        "that is whole; to start from nothing instead, give another --save-dir (checkpoint.save_dir), or take all "
+        "checkpoints away"
     )
 
 

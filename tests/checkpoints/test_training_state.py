@@ -11,7 +11,10 @@ from fairseq_distil.errors import UserError
 
 def state_with(**position: Any) -> dict[str, Any]:
     position = {"epoch": 2, "iterations_in_epoch": 3, "version": 2, "shuffle": True, **position}
-    meters = [(10, "loss", "AverageMeter", {"val": torch.tensor(2.0), "sum": 4.0, "count": 2, "round": 3})]
+    meters = [
+        (10, "loss", "AverageMeter", {"val": torch.tensor(2.0), "sum": 4.0, "count": 2, "round": 3}),
+        (10, "pred", "ConcatTensorMeter", {"tensor": torch.arange(5)}),
+    ]
     return {
         "optimizer_history": [{"num_updates": 7, "lr_scheduler_state": {"best": float("inf"), "lr": 0.1}}],
         "extra_state": {"train_iterator": position, "best": float("nan"), "metrics": {"train_inner": meters}},
@@ -45,9 +48,12 @@ def test_positions_that_cannot_be_are_refused(position: dict[str, Any], message:
     [
         (10, "wall", "AverageMeter", {"val": 1, "sum": 1, "count": 1}),
         (10, "loss", "OrderedDict", {}),
-        (10, "loss", "SumMeter", {"sum": "x"}),
-        (10, "loss", "SumMeter", {"sum": 1, "round": 10**30}),
-        (10, "loss", "SumMeter"),
+        (10, "loss", "SumMeter", {"sum": 1.0}),
+        (10, "pred", "AverageMeter", {"val": 1, "sum": 1, "count": 1}),
+        (10, "pred", "ConcatTensorMeter", {"tensor": torch.zeros(2, 2)}),
+        (10, "loss", "AverageMeter", {"val": 1, "sum": "x", "count": 1}),
+        (10, "loss", "AverageMeter", {"val": 1, "sum": 1, "count": 1, "round": 10**30}),
+        (10, "loss", "AverageMeter"),
         5,
     ],
 )

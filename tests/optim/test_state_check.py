@@ -67,6 +67,9 @@ def test_adams_state_of_other_parameters_is_refused(changed: dict[str, Any], mes
         ({"eps": float("inf")}, "a setting eps that does not fit, expected"),
         ({"amsgrad": True}, "a setting amsgrad that does not fit, expected False"),
         ({"params": [0]}, r"groups of \[1\] parameters, but there are \[2\]"),
+        ({"params": [1, 0]}, "does not number its parameters from 0 on; start with --reset-optimizer"),
+        ({"params": [[], 1]}, "does not number its parameters from 0 on"),
+        ({"params": [torch.zeros(1).expand(10**12), 1]}, "does not number its parameters from 0 on"),
     ],
 )
 def test_groups_that_do_not_fit_are_refused(changed: dict[str, Any], message: str) -> None:
