@@ -1,6 +1,7 @@
 """The one exception that is meant for the person at the keyboard, and how it is shown."""
 
 import errno
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from hydra.errors import CompactHydraException
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 """Full, read-only or not permitted: nothing of the program's, and the operating system names the file."""
 MOST_CHARACTERS = 1000
+FROM_DATA_WORKER = re.compile(r"Caught UserError in DataLoader worker.*\n\S*UserError: ", re.DOTALL)
+"""What torch puts before the message of an error from one of its processes: where, and a traceback."""
 
 
 class UserError(ValueError, CompactHydraException):
@@ -24,7 +27,7 @@ class UserError(ValueError, CompactHydraException):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(_one_line(message))
+        super().__init__(_one_line(FROM_DATA_WORKER.sub("", message).rstrip("\n")))
 
 
 def _one_line(message: str) -> str:

@@ -14,6 +14,8 @@ from fairseq_distil.errors import UserError
 HEADER = struct.Struct("<9sQBQ")  # magic, version, code of the ids' type, items
 BYTES_OF_ITEM = SIZE_DTYPE.itemsize + POINTER_DTYPE.itemsize  # its length and its place in the data
 IDS_AT_A_TIME = 2**24
+MOST_IDS_AT_START = 2**28
+"""Half a gigabyte, which takes seconds; a corpus for pre-training has 2**32."""
 
 
 def combined_splits(path: str) -> Iterator[str]:
@@ -25,12 +27,14 @@ def combined_splits(path: str) -> Iterator[str]:
         yield f"{path}{number}"
 
 
-def require_whole_split(path: str, vocabulary_size: int) -> np.ndarray:
+def require_whole_split(path: str, vocabulary_size: int, most_ids: int | None = None) -> np.ndarray:
     """Check that ``path.idx`` describes ``path.bin`` and that every id is in the vocabulary.
 
     Args:
         path: binarised split without its ending, such as ``data-bin/x/train``
         vocabulary_size: symbols in the dictionary, without the mask
+        most_ids: of more, about so many are looked at, in parts that are evenly apart; None: all are. Who reads the
+            others calls :func:`require_ids_in_vocabulary`
 
     Returns:
         Length of each item, ``(items,)``.
@@ -50,8 +54,26 @@ def require_whole_split(path: str, vocabulary_size: int) -> np.ndarray:
         )
     if len(sizes) == 0 or expected == 0:
         raise UserError(f"data {data_file_path(path)}: empty; prepare it from a text that has lines")
-    _require_ids_in_vocabulary(data_file_path(path), dtype, vocabulary_size)
+    ids = np.memmap(data_file_path(path), mode="r", dtype=dtype)
+    starts = range(0, ids.size, IDS_AT_A_TIME)
+    for start in starts if most_ids is None else starts[:: -(-ids.size // most_ids)]:
+        require_ids_in_vocabulary(path, vocabulary_size, ids[start : start + IDS_AT_A_TIME])
     return sizes
+
+
+def require_ids_in_vocabulary(path: str, vocabulary_size: int, ids: np.ndarray) -> None:
+    """Check some ids of the split at ``path``.
+
+    Raises:
+        UserError: one is beyond the dictionary
+    """
+    lowest, highest = int(ids.min()), int(ids.max())
+    if lowest < 0 or highest >= vocabulary_size:
+        wrong = lowest if lowest < 0 else highest
+        raise UserError(
+            f"data {data_file_path(path)}: holds id {wrong}, but dict.txt ends at {vocabulary_size - 1}; "
+            "the dictionary is not the one that it was prepared with"
+        )
 
 
 def _read_index(path: str) -> tuple[np.dtype, np.ndarray]:
@@ -85,16 +107,3 @@ def _require_in_order(path: str, dtype: np.dtype, sizes: np.ndarray) -> None:
                     f"data {path}: an item is empty, or not where the one before it ends; prepare the data again"
                 )
             end = int(ends[-1])
-
-
-def _require_ids_in_vocabulary(path: str, dtype: np.dtype, vocabulary_size: int) -> None:
-    ids = np.memmap(path, mode="r", dtype=dtype)
-    for start in range(0, ids.size, IDS_AT_A_TIME):
-        chunk = ids[start : start + IDS_AT_A_TIME]
-        lowest, highest = int(chunk.min()), int(chunk.max())
-        if lowest < 0 or highest >= vocabulary_size:
-            wrong = lowest if lowest < 0 else highest
-            raise UserError(
-                f"data {path}: holds id {wrong}, but dict.txt ends at {vocabulary_size - 1}; "
-                "the dictionary is not the one that it was prepared with"
-            )

@@ -1,5 +1,6 @@
 """A fairseq dataset that masks when it collates."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,14 +25,21 @@ class MaskedLMDataset(LengthOrderedDataset):
         sizes: tokens of each item
         scheme: how to mask
         shuffle_seed: order of items of equal length; batches hold items of similar length
+        require_valid: raises an error unless all ids of a batch are in the vocabulary; None: they are known to be
         is_to_be_thinned: whether batches tell what :func:`thinned` needs
     """
 
     def __init__(
-        self, blocks: FairseqDataset, scheme: MaskingScheme, shuffle_seed: int, is_to_be_thinned: bool = False
+        self,
+        blocks: FairseqDataset,
+        scheme: MaskingScheme,
+        shuffle_seed: int,
+        require_valid: Callable[[np.ndarray], None] | None = None,
+        is_to_be_thinned: bool = False,
     ) -> None:
         super().__init__(blocks, shuffle_seed)
         self.scheme = scheme
+        self.require_valid = require_valid
         self.is_to_be_thinned = is_to_be_thinned
         self.epoch = 1
 
@@ -54,6 +62,9 @@ class MaskedLMDataset(LengthOrderedDataset):
             ``src_lengths`` ``(batch,)`` and ``has_padding``; ``target`` ``(batch, length)``; and the counts. Besides,
             ``positions``, the :class:`TokenPositions`, found here so that the model's device need not be asked; and
             ``lowest_rates`` if they are to be thinned.
+
+        Raises:
+            UserError: an id is beyond the vocabulary
         """
         if not samples:
             return self._batch_of_nothing()
@@ -66,6 +77,8 @@ class MaskedLMDataset(LengthOrderedDataset):
             tokens = torch.nn.utils.rnn.pad_sequence(blocks, batch_first=True, padding_value=padding_index)
         else:
             tokens = torch.stack(blocks)
+        if self.require_valid is not None:
+            self.require_valid(tokens.numpy())
         inputs, targets = map(torch.from_numpy, self.scheme.apply(tokens.numpy(), ids, self.epoch))
         batch = {
             "id": torch.from_numpy(ids),

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from functools import partial
 from typing import Any, Dict, List, Optional
 
 import numpy as np
@@ -15,7 +16,12 @@ from fairseq.tasks.masked_lm import MaskedLMTask
 from torch import Tensor
 
 from fairseq_distil.criterions import DistillationCriterion
-from fairseq_distil.data.binarized_check import combined_splits, require_whole_split
+from fairseq_distil.data.binarized_check import (
+    MOST_IDS_AT_START,
+    combined_splits,
+    require_ids_in_vocabulary,
+    require_whole_split,
+)
 from fairseq_distil.data.dictionary_check import load_shared_dictionary
 from fairseq_distil.data.mask_thinning import LOWEST_RATES, thinned
 from fairseq_distil.data.masked_lm_dataset import MaskedLMDataset
@@ -66,13 +72,14 @@ class DistilMaskedLMTask(ProjectTask, MaskedLMTask):
         paths = utils.split_paths(self.cfg.data)
         path = os.path.join(paths[(epoch - 1) % len(paths)], split)
         for part in combined_splits(path) if combine else (path,):
-            require_whole_split(part, self.data_vocabulary_size)
+            require_whole_split(part, self.data_vocabulary_size, MOST_IDS_AT_START)
         blocks = load_token_blocks(path, split, self.cfg, self.dictionary, combine)
         scheme, schedule = self._masking_scheme(), self.mask_prob_schedule
         is_to_be_thinned = schedule is not None and split == self.cfg.train_subset
         if is_to_be_thinned:
             scheme = replace(scheme, mask_prob=max(schedule.first, schedule.last, scheme.mask_prob))
-        self.datasets[split] = MaskedLMDataset(blocks, scheme, self.cfg.seed, is_to_be_thinned)
+        require_valid_ids = partial(require_ids_in_vocabulary, path, self.data_vocabulary_size)
+        self.datasets[split] = MaskedLMDataset(blocks, scheme, self.cfg.seed, require_valid_ids, is_to_be_thinned)
 
     def train_step(
         self,

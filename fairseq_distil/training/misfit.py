@@ -61,5 +61,3 @@ def _first_difference(error: BaseException | None) -> str:
         return f"it has no {error.args[0]}"
     lines = str(error).splitlines()
     return textwrap.shorten(lines[min(1, len(lines) - 1)], MOST_CHARACTERS)
-
-

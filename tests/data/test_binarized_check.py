@@ -93,6 +93,24 @@ def test_ids_are_read_a_part_at_a_time(tmp_path: Path, monkeypatch: pytest.Monke
         require_whole_split(prefix, vocabulary_size=10)
 
 
+@pytest.mark.parametrize("most_ids", [2, 4, 5])
+def test_of_many_ids_evenly_spaced_parts_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_ids: int
+) -> None:
+    """Of 9, in parts of one."""
+    monkeypatch.setattr("fairseq_distil.data.binarized_check.IDS_AT_A_TIME", 1)
+    found = []
+    for place in range(9):
+        ids = [5] * 9
+        ids[place] = 11
+        prefix = write(tmp_path, [ids])
+        try:
+            require_whole_split(prefix, 11, most_ids)
+        except UserError:
+            found.append(place)
+    assert found == {2: [0, 5], 4: [0, 3, 6], 5: [0, 2, 4, 6, 8]}[most_ids]
+
+
 SIZES, POINTERS = 26, 26 + 3 * 4
 MISPLACED = "train.idx: an item is empty, or not where the one before it ends; prepare the data again"
 

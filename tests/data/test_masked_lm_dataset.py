@@ -1,19 +1,23 @@
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from fairseq.data import FairseqDataset, ListDataset
+from torch.utils.data import DataLoader
 
+from fairseq_distil.data.binarized_check import require_ids_in_vocabulary
 from fairseq_distil.data.masked_lm_dataset import MaskedLMDataset
 from fairseq_distil.data.masking import MaskingScheme
+from fairseq_distil.errors import UserError
 
 PADDING, MASK, VOCABULARY = 1, 46, 47
 LENGTHS = [9, 17, 5, 9, 13, 17, 9, 6, 17, 11, 9]
 
 
 @pytest.fixture
-def make_dataset() -> Callable[[], MaskedLMDataset]:
+def make_dataset() -> Callable[..., MaskedLMDataset]:
     scheme = MaskingScheme(
         seed=7,
         mask_prob=0.3,
@@ -25,11 +29,11 @@ def make_dataset() -> Callable[[], MaskedLMDataset]:
     )
     generator = torch.Generator().manual_seed(1)
     blocks = [torch.randint(4, MASK, (length,), generator=generator) for length in LENGTHS]
-    return lambda: MaskedLMDataset(ListDataset(blocks, LENGTHS), scheme, shuffle_seed=3)
+    return lambda *rest: MaskedLMDataset(ListDataset(blocks, LENGTHS), scheme, 3, *rest)
 
 
 @pytest.fixture
-def dataset(make_dataset: Callable[[], MaskedLMDataset]) -> MaskedLMDataset:
+def dataset(make_dataset: Callable[..., MaskedLMDataset]) -> MaskedLMDataset:
     return make_dataset()
 
 
@@ -50,6 +54,23 @@ def test_batch(dataset: MaskedLMDataset) -> None:
         restored = torch.where(selected, target[row], tokens[row])
         assert torch.equal(restored[: LENGTHS[index]], dataset.tokens[index])
         assert selected.sum().item() in (int(0.3 * LENGTHS[index]), int(0.3 * LENGTHS[index]) + 1)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_id_beyond_the_dictionary_is_one_line(
+    make_dataset: Callable[..., MaskedLMDataset], num_workers: int
+) -> None:
+    """Also from a data worker, whose errors torch tells with its traceback."""
+    dataset = make_dataset(partial(require_ids_in_vocabulary, "data-bin/train", MASK))
+    dataset.tokens[9][2] = MASK
+    batches = iter(DataLoader(dataset, 3, collate_fn=dataset.collater, num_workers=num_workers))
+    assert [next(batches)["nsentences"] for _ in range(3)] == [3, 3, 3]
+    with pytest.raises(UserError) as refused:
+        next(batches)
+    assert str(refused.value) == (
+        "data data-bin/train.bin: holds id 46, but dict.txt ends at 45; the dictionary is not the one that it was "
+        "prepared with"
+    )
 
 
 def test_positions_are_those_of_the_masked_and_of_the_other_tokens(dataset: MaskedLMDataset) -> None:
