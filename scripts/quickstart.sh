@@ -64,12 +64,31 @@ else
 fi
 [ "$held" = "$settings" ] || fail "$output holds a run of $held; remove it or choose another --output"
 
+# run COMMAND …: wait for it in a way that signals interrupt, which bash otherwise heeds only after the command
+run() {
+    "$@" &
+    child=$!
+    wait "$child"
+}
+
+interrupted() {
+    trap '' HUP INT TERM
+    [ -z "$child" ] || kill -TERM "$child" 2>/dev/null || true
+    wait
+    echo "interrupted; the same command goes on from here" >&2
+    exit "$1"
+}
+
+child=""
+trap 'interrupted 129' HUP
+trap 'interrupted 130' INT
+trap 'interrupted 143' TERM
+
 cd "$(dirname "$0")/.."
-bash scripts/setup.sh
+run bash scripts/setup.sh
 source .venv/bin/activate
 SECONDS=0
 export PYTHONWARNINGS=ignore TOKENIZERS_PARALLELISM=false
-trap 'echo; echo "interrupted; the same command goes on from here" >&2; exit 130' INT
 mkdir -p "$output"
 keep "$output/settings" <<<"$settings"
 
@@ -92,7 +111,7 @@ train() {
         echo "$name: finished before"
         return
     fi
-    python examples/quickstart/run_training.py --name "$name" --updates "$updates" --log "$log" \
+    run python examples/quickstart/run_training.py --name "$name" --updates "$updates" --log "$log" \
         fairseq-hydra-train --config-dir "$PWD/examples/quickstart/config" --config-name "$name" \
         task.data="$output/data" task.autocast_dtype="$dtype" common.seed="$seed" \
         common.log_format=json common.log_interval=10 \
@@ -106,16 +125,16 @@ if [ ! -d "$output/data" ]; then
     if [ ${#texts[@]} -eq 0 ]; then
         step "1/5 Collecting text: the documentation of the installed Python packages"
         [ -f "$output/documentation.txt" ] ||
-            python examples/quickstart/collect_documentation.py --most-words $words --output "$output/documentation.txt"
+            run python examples/quickstart/collect_documentation.py --most-words $words --output "$output/documentation.txt"
         texts=("$output/documentation.txt")
     fi
     step "1/5 Preparing data: SentencePiece, $vocabulary symbols"
-    python scripts/prepare_data.py --input "${texts[@]}" --valid-fraction 0.02 --tokenizer sentencepiece \
+    run python scripts/prepare_data.py --input "${texts[@]}" --valid-fraction 0.02 --tokenizer sentencepiece \
         --vocab-size $vocabulary --output "$output/data"
 fi
 if [ ! -f "$output/plan" ]; then
     step "1/5 Measuring this machine"
-    python examples/quickstart/plan_training.py --data "$output/data" --teacher-updates $most_teacher_updates \
+    run python examples/quickstart/plan_training.py --data "$output/data" --teacher-updates $most_teacher_updates \
         --student-updates $most_student_updates --minutes $most_minutes --elapsed $SECONDS >"$output/plan.partial"
     mv "$output/plan.partial" "$output/plan"
     read -r _ _ _ minutes <"$output/plan"
@@ -140,7 +159,7 @@ for name in teacher student no_teacher; do
     runs+=(--run "$name=$output/$name/tensorboard")
 done
 mapfile -t sentences < <(sed 's/^/--sentence=/' examples/quickstart/sentences.txt)
-python scripts/evaluate.py "${models[@]}" --data "$output/data" --output "$output" "${sentences[@]}"
-python scripts/plot_training.py "${runs[@]}" --output "$output/curves.png"
+run python scripts/evaluate.py "${models[@]}" --data "$output/data" --output "$output" "${sentences[@]}"
+run python scripts/plot_training.py "${runs[@]}" --output "$output/curves.png"
 echo
 echo "Wrote $output/report.md, $output/curves.png and the checkpoints. Curves live: tensorboard --logdir $output"

@@ -5,7 +5,9 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -55,9 +57,19 @@ echo "$*" >> "$CALLS"
 case "$1" in
     *prepare_data.py) mkdir "$OUTPUT/data" ;;
     *plan_training.py) echo "$PLAN" ;;
-    *run_training.py) [ "$3" != "$FAILS" ] || exit 1; mkdir -p "$OUTPUT/$3" ;;
+    *run_training.py)
+        [ "$3" != "$FAILS" ] || exit 1
+        [ "$3" != "$WAITS" ] || { echo $$ > "$PID"; exec sleep 100; }
+        mkdir -p "$OUTPUT/$3"
+        ;;
 esac
 """
+
+
+def heed_signals() -> None:
+    """Where the tests themselves run in the background or under nohup, these are ignored, which bash would inherit."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Rehearsal:
@@ -66,6 +78,7 @@ class Rehearsal:
     def __init__(self, folder: Path) -> None:
         self.output = folder / "results"
         self.calls = folder / "calls"
+        self.pid = folder / "pid"
         self._folder = folder
         self._script = folder / "copy" / "scripts" / "quickstart.sh"
         (folder / "copy" / ".venv" / "bin").mkdir(parents=True)
@@ -79,12 +92,21 @@ class Rehearsal:
         (folder / "bin" / "python").write_text(FAKE_PYTHON)
         (folder / "bin" / "python").chmod(0o755)
 
-    def run(self, *arguments: str | Path, plan: str = "none 2000 60 3", fails: str = "") -> subprocess.CompletedProcess:
+    def start(
+        self, *arguments: str | Path, plan: str = "none 2000 60 3", fails: str = "", waits: str = ""
+    ) -> subprocess.Popen[str]:
+        """Start it; the training ``waits`` would take long, and its process is told in ``pid``."""
         environment = {"CALLS": self.calls, "OUTPUT": self.output, "PLAN": plan, "FAILS": fails}
-        environment |= {"PATH": f"{self._folder / 'bin'}:{os.environ['PATH']}"}
+        environment |= {"WAITS": waits, "PID": self.pid, "PATH": f"{self._folder / 'bin'}:{os.environ['PATH']}"}
         self.calls.write_text("")
         command = ["bash", self._script, "--output", self.output, *arguments]
-        return subprocess.run(command, env=environment, cwd=self._folder, capture_output=True, text=True)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, env=environment, cwd=self._folder, preexec_fn=heed_signals, **pipes)
+
+    def run(self, *arguments: str | Path, **settings: str) -> subprocess.CompletedProcess[str]:
+        with self.start(*arguments, **settings) as process:
+            stdout, stderr = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     def worked(self) -> list[str]:
         """What was called: the scripts, and the names of the trainings."""
@@ -117,6 +139,22 @@ def test_steps_in_order_and_what_is_finished_is_not_done_again(rehearsal: Rehear
 
     assert rehearsal.run("text.txt").returncode == 0
     assert rehearsal.worked() == ["evaluate", "plot_training"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_script_ends_the_training_too(rehearsal: Rehearsal, number: signal.Signals) -> None:
+    with rehearsal.start("text.txt", waits="teacher") as process:
+        deadline = time.monotonic() + 60
+        while not rehearsal.pid.exists() or not rehearsal.pid.read_text():
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stderr) == (128 + number, "interrupted; the same command goes on from here\n")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(rehearsal.pid.read_text()), 0)
+    assert rehearsal.run("text.txt").returncode == 0
+    assert rehearsal.worked() == ["teacher", "student", "no_teacher", "evaluate", "plot_training"]
 
 
 def test_the_plan_reaches_the_trainings(rehearsal: Rehearsal) -> None:
