@@ -18,13 +18,15 @@ import torch
 from fairseq import checkpoint_utils, file_io
 from fairseq.file_io import PathManager
 
-from fairseq_distil.atomic_file import replace_whole
+from fairseq_distil.atomic_file import remove_left_behind, replace_whole
 from fairseq_distil.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 SECONDS_BETWEEN_ATTEMPTS = 2.5
+ASIDE = ".tmp"
+"""At the end of the name of a checkpoint that is not whole yet."""
 POST_MORTEM = "crash.pt"
 """What fairseq's trainer writes before it ends with an error, which is to be told whether or not this succeeds."""
 
@@ -77,6 +79,11 @@ def copy_atomically(source_path: str, destination_path: str, overwrite: bool = F
     return True
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove the checkpoints in a folder that were not whole yet when the processes that wrote them were killed."""
+    remove_left_behind(folder, f"checkpoint*.pt*{ASIDE}", f"{POST_MORTEM}{ASIDE}")
+
+
 def _require_finite(weights: Mapping[str, Any], filename: str) -> None:
     for name, tensor in weights.items():
         if torch.is_tensor(tensor) and tensor.is_floating_point() and not tensor.isfinite().all():
@@ -90,7 +97,7 @@ def _replace(path: str, write: Callable[[BinaryIO], object]) -> None:
     """Let ``write`` fill a new file, each attempt from its beginning, and give it the name of the old one."""
     for attempts_left in reversed(range(ATTEMPTS)):
         try:
-            replace_whole(Path(path), write, Path(f"{path}.tmp"))
+            replace_whole(Path(path), write, Path(f"{path}{ASIDE}"))
             return
         except (OSError, RuntimeError) as error:
             reason = _reason(error)

@@ -1,5 +1,6 @@
 """A directory that appears under its name when it is complete, or not at all."""
 
+import glob
 import os
 import secrets
 import shutil
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fairseq_distil.atomic_file import mark_in_use, remove_left_behind
 from fairseq_distil.errors import UserError
 
 
@@ -20,19 +22,24 @@ def refuse_existing(path: Path) -> None:
 def atomic_directory(path: Path) -> Iterator[Path]:
     """Yield a new directory beside ``path`` that is renamed to it on a clean exit and removed on any other.
 
-    After a kill that cannot be caught it stays behind, as ``.<name>.partial-...``.
+    After a kill that cannot be caught it stays behind, as ``.<name>.partial-...``, until the next call.
 
     Raises:
         UserError: ``path`` exists
     """
     refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_left_behind(path.parent, f".{glob.escape(path.name)}.partial-*")
     partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
     partial.mkdir()
+    descriptor = os.open(partial, os.O_RDONLY)
     try:
+        mark_in_use(descriptor)
         yield partial
         refuse_existing(path)
         partial.rename(path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    finally:
+        os.close(descriptor)

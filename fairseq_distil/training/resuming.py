@@ -11,6 +11,7 @@ from fairseq.logging import metrics
 from fairseq.trainer import Trainer
 from omegaconf import DictConfig
 
+from fairseq_distil.checkpoints.atomic_saving import remove_unfinished
 from fairseq_distil.checkpoints.fall_back import fall_back_if_damaged
 from fairseq_distil.errors import UserError
 
@@ -30,6 +31,8 @@ def make_training_survive() -> None:
 def load_checkpoint(cfg: DictConfig, trainer: Trainer, **settings: Any) -> tuple[Any, EpochBatchIterator]:
     """What fairseq's function of this name does, from a whole checkpoint; its result.
 
+    What a run that was killed has left half-written in the folder is removed.
+
     Then what was due when the run was stopped is done: not with the next epoch, for there may be none.
 
     Raises:
@@ -42,6 +45,8 @@ def load_checkpoint(cfg: DictConfig, trainer: Trainer, **settings: Any) -> tuple
             "--fp16 (common.fp16) needs a GPU, and none is used; leave it out, or give --autocast-dtype bfloat16 "
             "(task.autocast_dtype)"
         )
+    if trainer.data_parallel_rank == 0 and not cfg.no_save:
+        remove_unfinished(Path(cfg.save_dir))
     if cfg.restore_file == LAST_CHECKPOINT and not cfg.no_last_checkpoints and not trainer.checkpoint_suffix:
         if trainer.data_parallel_rank == 0:
             fall_back_if_damaged(Path(cfg.save_dir, LAST_CHECKPOINT))

@@ -33,3 +33,16 @@ def test_what_exists_is_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="output: exists already"), atomic_directory(output):
         output.mkdir()
     assert list(output.iterdir()) == []
+
+
+def test_what_was_left_behind_is_removed_unless_it_is_in_use(tmp_path: Path) -> None:
+    left = tmp_path / ".output.partial-0123abcd"
+    left.mkdir()
+    (left / "train.bin").write_bytes(b"half")
+    (tmp_path / ".other.partial-0123abcd").mkdir()
+    with atomic_directory(tmp_path / "output") as first:
+        assert not left.exists()
+        with pytest.raises(KeyboardInterrupt), atomic_directory(tmp_path / "output"):
+            assert first.is_dir()
+            raise KeyboardInterrupt
+    assert {path.name for path in tmp_path.iterdir()} == {"output", ".other.partial-0123abcd"}

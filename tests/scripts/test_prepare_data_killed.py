@@ -44,5 +44,6 @@ def test_killed_at_random_moments(kills: int, seed: int, run_script: Callable, t
             status, told = prepare(output, 0)
             assert status == 0, told
         assert contents(output) == expected
+        assert list(tmp_path.glob(".*.partial-*")) == []
     assert killed > kills * 0.8
     print(f"{killed} kills survived")

@@ -57,3 +57,12 @@ def test_weights_without_a_position_in_the_data(set_up: Callable[..., Run], tmp_
     torch.save(state | {"extra_state": {"train_iterator": None}}, path)
     with pytest.raises(UserError, match=r"checkpoint_last.pt: has no position in the data .* give it to --pretrained"):
         go_on(set_up())
+
+
+def test_what_a_killed_run_was_writing_is_removed(set_up: Callable[..., Run], tmp_path: Path) -> None:
+    set_up().save_checkpoint(tmp_path / "checkpoint_last.pt")
+    for name in ("checkpoint_last.pt.tmp", "checkpoint_3_77.pt.tmp", "checkpoint_last.pt.damaged.tmp", "crash.pt.tmp"):
+        (tmp_path / name).write_bytes(b"half")
+    (tmp_path / "notes.tmp").touch()
+    go_on(set_up())
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint_last.pt", "notes.tmp"}
