@@ -32,7 +32,9 @@ def accumulated(commands: ForkedCommands, exact_options: Options, tmp_path_facto
 
 
 def assert_same_training(found: Run, expected: Run) -> None:
-    torch.testing.assert_close(found.weights(), expected.weights(), rtol=1e-4, atol=1e-6)
+    ours, theirs = found.checkpoint(), expected.checkpoint()
+    for part in ("model", "criterion"):
+        torch.testing.assert_close(ours[part], theirs[part], rtol=1e-4, atol=1e-6)
     for tag in ("train_inner", "train", "valid"):
         ours, theirs = found.scalars(tag), expected.scalars(tag)
         assert ours.keys() == theirs.keys()
@@ -84,6 +86,23 @@ def test_workers_that_accumulate_equal_one_that_does(
     """In the last update of an epoch, of 5 batches, the last worker has one less than the others."""
     options = partial(exact_options, tmp_path, update_freq=6 // workers, max_update=7)
     assert_same_training(commands.run_workers(options, workers, tmp_path, ddp_backend), six_batches)
+
+
+@pytest.mark.parametrize("ddp_backend", ["legacy_ddp", pytest.param("pytorch_ddp", marks=pytest.mark.slow)])
+def test_two_workers_share_the_projection_of_a_narrower_student(
+    commands: ForkedCommands, exact_options: Options, tmp_path: Path, ddp_backend: str
+) -> None:
+    """It is the criterion's: a gradient that workers did not exchange, or a restart without it, would be seen."""
+    narrow = partial(exact_options, encoder_embed_dim=8, encoder_attention_heads=1, encoder_ffn_embed_dim=24)
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    expected = commands.run("fairseq-train", *narrow(alone), save_dir=alone).assert_succeeded()
+    projection = expected.checkpoint("checkpoint1.pt")["criterion"]["width_projection.weight"]
+    assert projection.shape == (16, 8)
+    assert not torch.allclose(projection, expected.checkpoint()["criterion"]["width_projection.weight"], rtol=1e-3)
+    for updates in (9, UNEVEN["max_update"]):  # to the end of an epoch, and on
+        options = partial(narrow, together, update_freq=1, max_update=updates)
+        run = commands.run_workers(options, 2, together, ddp_backend)
+    assert_same_training(run, expected)
 
 
 @pytest.mark.slow
