@@ -3,9 +3,10 @@
 import contextlib
 import functools
 import signal
+import sys
 import threading
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -65,6 +66,19 @@ def stop_if_requested() -> None:
 def is_stop_noted() -> bool:
     """Whether SIGTERM came to this worker."""
     return _request.is_noted
+
+
+def exit_as_stopped() -> NoReturn:
+    """End the process with ``EXIT_STOPPED``, which another SIGTERM does not change any more.
+
+    Python gives signals back to the system before it has ended, and the process would be one that SIGTERM has killed.
+
+    Raises:
+        SystemExit: always
+    """
+    if _request.is_awaited:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(EXIT_STOPPED)
 
 
 def wait_for_all_workers() -> None:

@@ -6,7 +6,6 @@ and between an update and what is due after it.
 
 import logging
 import math
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,10 +24,10 @@ from fairseq_distil.errors import UserError
 
 from .lost_processes import explain_loss, find_dead_data_workers_between_updates
 from .stop_request import (
-    EXIT_STOPPED,
     StopRequested,
     await_no_more_stop_requests,
     await_stop_requests,
+    exit_as_stopped,
     is_stop_noted,
     stop_if_requested,
     wait_for_all_workers,
@@ -127,14 +126,14 @@ class SurvivingLoop:
             if explanation is not None:
                 self._save(cfg, trainer)
                 if is_stop_noted():
-                    sys.exit(EXIT_STOPPED)
+                    exit_as_stopped()
             await_no_more_stop_requests()
             if explanation is not None:
                 raise UserError(explanation) from error
             raise
         if self._is_stopping:
             wait_for_all_workers()
-            sys.exit(EXIT_STOPPED)
+            exit_as_stopped()
 
     def _finish_update(self, cfg: DictConfig, trainer: Trainer, position: Position) -> bool:
         """Do what was due when the run was stopped; whether it is to train no more."""

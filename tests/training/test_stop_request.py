@@ -10,6 +10,7 @@ from fairseq_distil.training.stop_request import (
     StopRequested,
     await_no_more_stop_requests,
     await_stop_requests,
+    exit_as_stopped,
     is_stop_noted,
     stop_if_requested,
 )
@@ -72,3 +73,10 @@ def test_a_thread_trains_without_it(handled: list[int]) -> None:
     thread.start()
     thread.join()
     assert ended == [True] and handled == [signal.SIGTERM]
+
+
+def test_the_exit_status_is_not_changed_by_another_request(handled: list[int]) -> None:
+    await_stop_requests()
+    with pytest.raises(SystemExit) as ended:
+        exit_as_stopped()
+    assert (ended.value.code, signal.getsignal(signal.SIGTERM)) == (143, signal.SIG_IGN)
