@@ -27,6 +27,7 @@ assert next(tick) > 1000
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # with the training of the teacher, on a machine that does much else
 def test_a_clock_that_jumps(
     commands: ForkedCommands, student: Run, distillation_options: Options, tmp_path: Path
 ) -> None:

@@ -16,7 +16,31 @@ from .commands import ForkedCommands, Run
 from .conftest import STUDENT, Options
 from .test_resume import assert_ended_alike, wait_for_newer_file
 
+pytestmark = pytest.mark.timeout(1200)  # up to 14 processes, one pair after the other, on a machine that does much else
 EXIT_STOPPED = 128 + signal.SIGTERM
+WAITING = """
+import sys
+import time
+from pathlib import Path
+import torch
+from fairseq.trainer import Trainer
+from fairseq_cli import train
+
+_, folder, update, *options = sys.argv
+sys.argv = ["fairseq-train", *options]
+train_step_as_ever = Trainer.train_step
+
+def train_step(self, *samples, **settings):
+    log = train_step_as_ever(self, *samples, **settings)
+    if self.get_num_updates() == int(update):
+        Path(folder, f"waits{torch.distributed.get_rank()}").touch()
+        while not Path(folder, "go_on").exists():
+            time.sleep(0.005)
+    return log
+
+Trainer.train_step = train_step
+train.cli_main()
+"""
 OUT_OF_MEMORY = """
 import sys
 import torch
@@ -53,25 +77,32 @@ def two_workers(commands: ForkedCommands, worker_options: Options, tmp_path_fact
 @pytest.fixture
 def start_both(
     commands: ForkedCommands, worker_options: Options, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[], list[ForkedProcess]]:
-    """Starts both in ``tmp_path``, and waits for a checkpoint of theirs."""
+) -> Callable[..., tuple[list[ForkedProcess], Path]]:
+    """Starts both in ``tmp_path``. After an update they wait for a file, however fast they and the tests are."""
 
-    def start() -> list[ForkedProcess]:
-        since = time.time_ns()
-        workers = commands.start_workers(partial(worker_options, tmp_path), 2, tmp_path_factory.mktemp("meeting"))
-        wait_for_newer_file(tmp_path, "checkpoint_last.pt", since)
-        return workers
+    def start(update: int = 6) -> tuple[list[ForkedProcess], Path]:
+        folder = tmp_path_factory.mktemp("meeting")
+        script = folder / "waiting.py"
+        script.write_text(WAITING)
+        options = partial(worker_options, tmp_path)
+        workers = commands.start_workers(options, 2, folder, program=(str(script), str(folder), str(update)))
+        for rank in range(2):
+            wait_for_newer_file(folder, f"waits{rank}", since=0)
+        return workers, folder / "go_on"
 
     return start
 
 
 @pytest.fixture
-def start_and_signal(start_both: Callable[[], list[ForkedProcess]], tmp_path: Path) -> Callable[..., list[Run]]:
+def start_and_signal(
+    start_both: Callable[..., tuple[list[ForkedProcess], Path]], tmp_path: Path
+) -> Callable[..., list[Run]]:
     """Sends a signal to one of them once a checkpoint is there; both when they ended."""
 
     def start(rank: int, number: signal.Signals) -> list[Run]:
-        workers = start_both()
+        workers, go_on = start_both()
         os.kill(workers[rank].id, number)
+        go_on.touch()
         ended = [worker.wait() for worker in workers]
         return [Run(e.returncode, e.stdout, e.stderr, tmp_path) for e in ended]
 
@@ -131,14 +162,18 @@ def send(number: signal.Signals, processes: list[int]) -> None:
 @pytest.mark.parametrize("rank", [0, 1])
 def test_kill_of_the_data_workers_of_one_of_them(
     rank: int,
-    start_both: Callable[[], list[ForkedProcess]],
+    start_both: Callable[..., tuple[list[ForkedProcess], Path]],
     start_again: Callable[[], Run],
     two_workers: Run,
     tmp_path: Path,
 ) -> None:
-    """The first one saves what was made, also where the other one lost its data worker."""
-    workers = start_both()
+    """The first one saves what was made, also where the other one lost its data worker.
+
+    They lose it after an update at which it has not fetched the epoch's last batches ahead.
+    """
+    workers, go_on = start_both()
     send(signal.SIGKILL, children(workers[rank].id))
+    go_on.touch()
     runs = wait_for_all(workers, tmp_path)
     runs[rank].assert_one_error_line("a data worker was killed", "--num-workers")
     runs[1 - rank].assert_one_error_line("another worker of this run has ended")
@@ -151,19 +186,23 @@ def test_kill_of_the_data_workers_of_one_of_them(
 
 @pytest.mark.slow
 def test_sigterm_to_all_processes_again_and_again(
-    start_both: Callable[[], list[ForkedProcess]], start_again: Callable[[], Run], two_workers: Run, tmp_path: Path
+    start_both: Callable[..., tuple[list[ForkedProcess], Path]],
+    start_again: Callable[[], Run],
+    two_workers: Run,
+    tmp_path: Path,
 ) -> None:
     """As a scheduler sends it to the processes of each machine, data workers included, and once more."""
-    for _ in range(6):
-        workers = start_both()
+    for update in (6, 12, 18, 24, 30, 36):
+        workers, go_on = start_both(update)
         processes = [process for worker in workers for process in (worker.id, *children(worker.id))]
         send(signal.SIGTERM, processes)
+        go_on.touch()
         time.sleep(0.1)
         send(signal.SIGTERM, processes)
         stopped, other = wait_for_all(workers, tmp_path)
         assert (stopped.exit_status, other.exit_status) == (EXIT_STOPPED, EXIT_STOPPED), stopped.stderr + other.stderr
         last_update = int(stopped.logged("train_inner")[-1]["num_updates"])
-        assert stopped.checkpoint()["optimizer_history"][-1]["num_updates"] == last_update
+        assert stopped.checkpoint()["optimizer_history"][-1]["num_updates"] == last_update == update
     assert_ended_alike(start_again(), two_workers, from_update=1)
 
 
