@@ -21,6 +21,7 @@ from fairseq_distil.data.labelled.labels import ClassLabels, NumberLabels
 from fairseq_distil.data.labelled.table import Table
 from fairseq_distil.data.question_answering_dataset import load_windows
 from fairseq_distil.data.squad.official import read_squad
+from fairseq_distil.data.stored_outputs import HEADER_BYTES, OutdatedError, open_outputs, write_outputs
 from fairseq_distil.data.text_files import read_documents
 from fairseq_distil.data.tokenizers import load_tokenizer
 
@@ -193,3 +194,26 @@ def test_questions_of_windows(fuzz: Fuzz, prepared: Path) -> None:
 
     trees = changed_tree(seed).map(as_json)
     fuzz(read, trees | changed_bytes([as_json(seed)]), [b"{}", as_json({"contexts": [], "questions": []})])
+
+
+def test_stored_outputs(fuzz: Fuzz, tmp_path: Path) -> None:
+    """Whatever is accepted has all of its values, and they are those that were written."""
+    path, description = tmp_path / "train.teacher", {"teacher": "a1", "data": "b2"}
+    values = np.arange(7, dtype=np.float32)
+    write_outputs(path, description, values)
+    write, seed = writer(path), path.read_bytes()
+    header = json.loads(seed[:HEADER_BYTES])
+
+    def read(content: bytes) -> None:
+        write(content)
+        try:
+            assert np.array_equal(open_outputs(path, description, len(values)), values)
+        except OutdatedError as error:
+            assert str(error).isprintable()
+
+    def with_header(tree: Any) -> bytes:
+        return as_json(tree).ljust(HEADER_BYTES)[:HEADER_BYTES] + seed[HEADER_BYTES:]
+
+    trees = changed_tree(header).map(with_header)
+    once_failed = [seed[:HEADER_BYTES], seed[:-1], seed + b"\0", b"[" * HEADER_BYTES, b""]
+    fuzz(read, trees | changed_bytes([seed]), once_failed)
