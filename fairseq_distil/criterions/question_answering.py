@@ -71,6 +71,9 @@ class QuestionAnsweringCriterion(FairseqCriterion):
             the loss as a sum, the number of windows that it is to be divided by, and sums and counts for the log
         """
         net_input = sample["net_input"]
+        teacher_logits = None
+        if self.learns_from_teacher(model):  # before the student runs: what comes from a cache waits for a GPU
+            teacher_logits = model.task_teacher_logits(sample, answer_logits=True)
         logits = model(**net_input, answer_logits=True)[0]
         is_padding = net_input["src_tokens"].eq(self.padding_index)
         loss = answer_loss = answer_span_loss(logits, sample["target"], is_padding)
@@ -80,8 +83,7 @@ class QuestionAnsweringCriterion(FairseqCriterion):
             "sample_size": sample["answers"],
             "answer_loss": answer_loss.detach(),
         }
-        if self.learns_from_teacher(model):
-            teacher_logits = model.teacher_logits(net_input, answer_logits=True)
+        if teacher_logits is not None:
             temperature = self.cfg.soft_target_temperature
             soft_target = answer_span_soft_target_loss(logits, teacher_logits, is_padding, temperature)
             loss = answer_loss + self.cfg.teacher_weight * soft_target

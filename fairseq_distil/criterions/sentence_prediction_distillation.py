@@ -52,13 +52,11 @@ class SentencePredictionDistillationCriterion(SentencePredictionMetricsCriterion
         self, model: BaseFairseqModel, sample: Dict[str, Any], reduce: bool = True
     ) -> Tuple[Tensor, int, Dict[str, Any]]:
         """Compute the objective of a batch; see :meth:`SentencePredictionMetricsCriterion.forward`."""
+        with self.autocast(sample):  # before the student runs: what comes from a cache waits for a GPU
+            teacher_logits = model.task_teacher_logits(sample, classification_head_name=self.classification_head_name)
         logits = self.logits(model, sample)
         targets = sample["target"].view(-1)
         task_loss = self.task_loss(logits, targets)
-        with self.autocast(sample):
-            teacher_logits = model.teacher_logits(
-                sample["net_input"], classification_head_name=self.classification_head_name
-            )
         soft_target = self.soft_target_loss(logits, teacher_logits)
         loss = task_loss + self.teacher_weight * soft_target
         logged = self.logging_output(model, sample, logits, targets, loss)

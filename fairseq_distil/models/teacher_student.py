@@ -1,6 +1,7 @@
 """A student encoder beside its frozen teacher or teachers, registered as ``teacher_student``."""
 
 import logging
+from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 import torch
@@ -17,6 +18,7 @@ from .data_memory import remember_data
 from .distil_encoder import DistilEncoderModel
 from .distil_encoder_config import encoder_config, encoder_sizes
 from .pretrained_encoder import has_masked_lm_head, read_pretrained, start_from
+from .teacher_cache import TeacherCache
 from .teacher_student_config import TeacherStudentConfig, require_consistent
 from .teachers import read_teachers, teacher_paths, teacher_weights
 
@@ -53,6 +55,7 @@ class TeacherStudentModel(DistilEncoderModel):
         self.teacher_weights = tuple(teacher_weights)
         self._teacher_dtype: Optional[torch.dtype] = None
         self._checked_of_teacher: Set[str] = set()
+        self.teacher_cache: Optional[TeacherCache] = None
 
     @property
     def teacher(self) -> DistilEncoderModel:
@@ -87,6 +90,8 @@ class TeacherStudentModel(DistilEncoderModel):
                 model.start_from_teacher(cfg.teacher_layer_map)
         if str(cfg.teacher_dtype) != "same":
             model.set_teacher_dtype(getattr(torch, str(cfg.teacher_dtype)))
+        if cfg.teacher_cache:
+            model.teacher_cache = TeacherCache(Path(cfg.teacher_cache), task)
         model.finish(cfg)
         remember_data(task)
         _log_sizes(model, cfg)
@@ -158,6 +163,18 @@ class TeacherStudentModel(DistilEncoderModel):
             UserError: the first ones are not finite
         """
         return self._checked_once("the teacher's logits", self.teacher(**net_input, **head)[0])
+
+    def task_teacher_logits(self, sample: Dict[str, Any], **head: Any) -> Tensor:
+        """The same for a batch of a task that is fine-tuned on, from ``--teacher-cache`` if there is one.
+
+        Raises:
+            UserError: see :meth:`teacher_logits` and :meth:`TeacherCache.logits`
+            StopRequested: see :meth:`TeacherCache.logits`
+        """
+        if self.teacher_cache is None:
+            return self.teacher_logits(sample["net_input"], **head)
+        # fairseq would leave a crash.pt behind, where a step of training ends like this.
+        return self.teacher_cache.logits(self.teacher, sample, head, stoppable=not self.training)
 
     def teacher_projection(self, hidden: Tensor) -> VocabularyProjection:
         """What the vocabulary losses read instead of the teacher's logits, for its hidden states ``(rows, width)``.

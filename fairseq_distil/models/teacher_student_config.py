@@ -45,6 +45,13 @@ class TeacherStudentConfig(DistilEncoderConfig):
     teacher_dtype: ChoiceEnum(["same", "float32", "bfloat16", "float16"]) = field(
         default="same", metadata={"help": "type of the teacher's weights (default: the student's)"}
     )
+    teacher_cache: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "in fine-tuning, folder where the teacher's outputs are kept, so that they are computed once for "
+            "each sample, and again only if the teacher or the data change"
+        },
+    )
 
 
 def without_missing_teacher(cfg: Any) -> Any:

@@ -1,0 +1,144 @@
+"""Outputs of a fine-tuned teacher that are computed once for a data set, and read back at each step."""
+
+import logging
+from pathlib import Path
+from typing import Any, Dict, NamedTuple, Optional
+
+import numpy as np
+import torch
+from fairseq.tasks import FairseqTask
+from fairseq.tasks.sentence_prediction import SentencePredictionTask
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fairseq_distil.data.split_names import name_splits
+from fairseq_distil.data.stored_outputs import DTYPE, OutdatedError, open_outputs, read_header, write_outputs
+from fairseq_distil.errors import UserError
+from fairseq_distil.workers import gather_from_workers
+
+from .teacher_outputs import compute_outputs, digest_of_tokens, digest_of_weights
+
+logger = logging.getLogger(__name__)
+SUFFIX = ".teacher"
+OPTION = "--teacher-cache (model.teacher_cache)"
+
+
+class Outputs(NamedTuple):
+    """Of a split."""
+
+    values: NDArray[np.float32]
+    """of all items"""
+    starts: NDArray[np.int64]
+    """those of item ``i`` are ``values[starts[i] : starts[i + 1]]``"""
+
+
+class TeacherCache:
+    """What the head of a fine-tuned teacher gives for each item of a split, in float32.
+
+    A split's outputs are computed by all workers together when its first batch comes, and written to
+    ``<split>.teacher`` by the first worker. They are computed again if the teacher, its type, the type of products or
+    the token ids have changed.
+
+    Args:
+        folder: of the files; all workers share it
+        task: fine-tunes on sentences or answers; its batches tell their split from now on
+
+    Raises:
+        UserError: the task is another one, its items change from epoch to epoch, or the folder cannot be one
+    """
+
+    def __init__(self, folder: Path, task: FairseqTask) -> None:
+        _require_suitable(folder, task)
+        self.folder = folder
+        self.task = task
+        self._opened: Dict[str, Outputs] = {}
+        if isinstance(task, SentencePredictionTask):
+            name_splits(task)
+
+    def logits(self, teacher: nn.Module, sample: Dict[str, Any], head: Dict[str, Any], stoppable: bool) -> Tensor:
+        """What ``teacher(**net_input, **head)`` gives for a batch, but 0 at padding.
+
+        Args:
+            teacher: computes what is not stored yet
+            sample: a batch of the task, on the teacher's device
+            head: ``classification_head_name``, or ``answer_logits``
+            stoppable: whether SIGTERM may end the pass that computes all
+
+        Returns:
+            ``(batch, outputs)`` or ``(batch, length, 2)``, float32
+
+        Raises:
+            UserError: an output is not finite, or a file is not of this kind
+            StopRequested: SIGTERM came to any worker
+        """
+        split, device = sample["split"], sample["id"].device
+        if split not in self._opened:
+            self._opened[split] = self._open(split, teacher, device, head, stoppable)
+        values, starts = self._opened[split]
+        rows = [values[starts[item] : starts[item + 1]] for item in sample["id"].tolist()]
+        padded = np.zeros((len(rows), max(map(len, rows))), DTYPE)
+        for filled, row in zip(padded, rows, strict=True):
+            filled[: len(row)] = row
+        logits = torch.from_numpy(padded).to(device)
+        if "answer_logits" not in head:
+            return logits
+        # A batch of nothing holds the first token of an item alone.
+        return logits.view(len(rows), -1, 2)[:, : sample["net_input"]["src_tokens"].size(1)]
+
+    def _open(
+        self, split: str, teacher: nn.Module, device: torch.device, head: Dict[str, Any], stoppable: bool
+    ) -> Outputs:
+        dataset, path = self.task.datasets[split], self.folder / f"{split}{SUFFIX}"
+        sizes = [
+            2 * dataset.num_tokens(item) if "answer_logits" in head else self.task.cfg.num_classes
+            for item in range(len(dataset))
+        ]
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        description = {
+            "teacher": digest_of_weights(teacher),
+            "head": str(sorted(head.items())),
+            "type of products": _type_of_products(device),
+            "data": digest_of_tokens(dataset),
+        }
+        values = _stored(path, description, int(starts[-1]))
+        if not all(gather_from_workers(values is not None)):
+            logger.info("teacher outputs %s: computed for %s samples", path, f"{len(dataset):,}")
+            computed = compute_outputs(teacher, dataset, starts, device, head, stoppable)
+            if computed is not None:
+                write_outputs(path, description, computed)
+                logger.info("teacher outputs %s: %s bytes written", path, f"{path.stat().st_size:,}")
+            gather_from_workers(None)  # it is there
+            values = _stored(path, description, int(starts[-1]))
+        if values is None:
+            raise UserError(f"{path}: not found by all workers; give {OPTION} a folder that they share")
+        return Outputs(values, starts)
+
+
+def _stored(path: Path, description: Dict[str, str], count: int) -> Optional[NDArray[np.float32]]:
+    try:
+        return open_outputs(path, description, count)
+    except FileNotFoundError:
+        return None
+    except OutdatedError as error:
+        logger.warning("teacher outputs %s: %s; they are computed again", path, error)
+        return None
+
+
+def _type_of_products(device: torch.device) -> str:
+    autocasts = torch.is_autocast_enabled(device.type)
+    return str(torch.get_autocast_dtype(device.type)) if autocasts else "that of the weights"
+
+
+def _require_suitable(folder: Path, task: FairseqTask) -> None:
+    """Before a run has begun, for in its first step a mistake would leave a ``crash.pt`` behind."""
+    if "max_answer_tokens" not in task.cfg and not isinstance(task, SentencePredictionTask):
+        raise UserError(
+            f"{OPTION} stores what a teacher fine-tuned on one task gives; it needs the task sentence_prediction or "
+            "question_answering, for masks change from epoch to epoch"
+        )
+    if task.cfg.get("shorten_method") == "random_crop":
+        raise UserError(f"{OPTION} needs texts that stay the same; give another task.shorten_method than random_crop")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{OPTION} {folder}: not a folder; choose another")
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        read_header(path)

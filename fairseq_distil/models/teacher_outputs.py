@@ -1,0 +1,115 @@
+"""One pass of a fine-tuned teacher over a data set, shared by all workers, and what its outcome depends on."""
+
+import hashlib
+import logging
+from typing import Any, Dict, Iterator, List, Optional
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from fairseq.data import FairseqDataset
+from fairseq.utils import apply_to_sample
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fairseq_distil.data.stored_outputs import DTYPE
+from fairseq_distil.errors import UserError
+from fairseq_distil.training.stop_request import stop_if_requested
+from fairseq_distil.workers import gather_from_workers
+
+logger = logging.getLogger(__name__)
+TOKENS_AT_A_TIME = 8192
+ITEMS_AT_A_TIME = 512
+REPORTS = 10
+
+
+def compute_outputs(
+    teacher: nn.Module,
+    dataset: FairseqDataset,
+    starts: NDArray[np.int64],
+    device: torch.device,
+    head: Dict[str, Any],
+    stoppable: bool,
+) -> Optional[NDArray[np.float32]]:
+    """What a head gives for every item, in memory; all workers must call this.
+
+    Args:
+        teacher: computes it
+        dataset: the items; those with more tokens than the teacher has positions get no values but NaN
+        starts: values of item ``i`` go to ``starts[i] : starts[i + 1]``
+        device: the teacher's
+        head: chooses the head, as in the teacher's ``forward``
+        stoppable: whether SIGTERM may end the pass
+
+    Returns:
+        The values ``(starts[-1],)`` on the first worker, None on the others.
+
+    Raises:
+        UserError: an output is not finite
+        StopRequested: SIGTERM came to any worker
+    """
+    rank, workers = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    values = np.full(starts[-1], np.nan, DTYPE) if rank == 0 else None
+    batches = _batches(dataset, teacher.max_positions())
+    for first in _reported(range(0, len(batches), workers)):
+        if stoppable:
+            stop_if_requested()
+        mine = batches[first + rank] if first + rank < len(batches) else []
+        for items, rows in gather_from_workers((mine, _outputs(teacher, dataset, mine, device, head))):
+            if not np.isfinite(rows).all():
+                raise UserError(
+                    "the teacher's logits are not finite: its weights are damaged, or too large for its type"
+                )
+            if values is not None:
+                for item, row in zip(items, rows, strict=True):
+                    values[starts[item] : starts[item + 1]] = row[: starts[item + 1] - starts[item]]
+    return values
+
+
+def digest_of_weights(model: nn.Module) -> str:
+    """SHA-256 of a model's configuration, and of its weights in their types."""
+    total = hashlib.sha256(repr(model.config).encode())
+    for name, tensor in model.state_dict().items():
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return total.hexdigest()
+
+
+def digest_of_tokens(dataset: FairseqDataset) -> str:
+    """SHA-256 of what a model is given of a data set: whatever files and settings make the token ids."""
+    total = hashlib.sha256()
+    for first in range(0, len(dataset), ITEMS_AT_A_TIME):
+        items = range(first, min(first + ITEMS_AT_A_TIME, len(dataset)))
+        tokens = dataset.collater([dataset[item] for item in items])["net_input"]["src_tokens"]
+        total.update(str(tuple(tokens.shape)).encode())
+        total.update(tokens.numpy())
+    return total.hexdigest()
+
+
+def _batches(dataset: FairseqDataset, positions: int) -> List[List[int]]:
+    """Of items of similar length that a teacher with so many positions can read."""
+    lengths = np.array([dataset.num_tokens(item) for item in range(len(dataset))], np.int64)
+    order = np.argsort(lengths, kind="stable")
+    order = order[lengths[order] <= positions]
+    return [list(map(int, batch)) for batch in dataset.batch_by_size(order, max(TOKENS_AT_A_TIME, positions))]
+
+
+def _outputs(
+    teacher: nn.Module, dataset: FairseqDataset, items: List[int], device: torch.device, head: Dict[str, Any]
+) -> NDArray[np.float32]:
+    """Of some items, each a row, with what padding gives."""
+    if not items:
+        return np.empty((0, 0), DTYPE)
+    net_input = dataset.collater([dataset[item] for item in items])["net_input"]
+    net_input = apply_to_sample(lambda tensor: tensor.to(device), net_input)
+    with torch.inference_mode():
+        logits: Tensor = teacher(**net_input, **head)[0]
+    return logits.float().flatten(1).cpu().numpy()
+
+
+def _reported(rounds: range) -> Iterator[int]:
+    """The rounds, ten of which are told of."""
+    for number, item in enumerate(rounds):
+        if number * REPORTS // len(rounds) != (number - 1) * REPORTS // len(rounds):
+            logger.info("teacher outputs: %d %% computed", 100 * number // len(rounds))
+        yield item
