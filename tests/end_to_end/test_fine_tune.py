@@ -167,3 +167,38 @@ def test_regression_is_distilled_by_the_recipe(
     first, *_, last = scalars["soft_target_loss"].values()
     assert last < first
     assert run.checkpoint("checkpoint_best.pt")["task_state"]["classification"] == {"problem_type": "regression"}
+
+
+@pytest.fixture(scope="module")
+def cached_student(fine_tune: Callable[..., Run], teacher: Run, tmp_path_factory: pytest.TempPathFactory) -> Callable:
+    """Runs a student of the teacher without dropout, by two workers, with options by keyword."""
+
+    def run(**changed: Any) -> Run:
+        model = {"arch": "teacher_student", "teacher": teacher.save_dir / "checkpoint_best.pt"}
+        options = {"criterion": "sentence_prediction_distillation", "best_checkpoint_metric": "accuracy"}
+        options |= {"dropout": 0.0, "attention_dropout": 0.0, "max_update": 12, "log_interval": 1, "batch_size": 8}
+        return fine_tune(*CLASSES, workers=2, **model, **options | changed)
+
+    return run
+
+
+def losses(*runs: Run) -> list[float]:
+    """Of each update of runs that go on one from the other, and of the last validation."""
+    updates = [record for run in runs for record in run.logged("train_inner")]
+    names = ("num_updates", "loss", "task_loss", "soft_target_loss")
+    validated = [runs[-1].logged("valid")[-1][f"valid_{name}"] for name in ("loss", "soft_target_loss")]
+    return [float(value) for value in [*(record[name] for record in updates for name in names), *validated]]
+
+
+@pytest.mark.slow
+def test_stored_outputs_of_the_teacher_train_alike(cached_student: Callable[..., Run], tmp_path: Path) -> None:
+    """Two workers with data workers compute them, and read them when they go on."""
+    plain = cached_student()
+    folder = {"teacher_cache": tmp_path / "outputs", "num_workers": 1}
+    first = cached_student(max_update=8, **folder)
+    assert first.stdout.count("bytes written") == 2
+    assert sorted(path.name for path in (tmp_path / "outputs").iterdir()) == ["train.teacher", "valid.teacher"]
+    rest = cached_student(save_dir=first.save_dir, **folder)
+    assert "teacher outputs" not in rest.stdout
+    assert len(losses(plain)) == 12 * 4 + 2
+    assert losses(first, rest) == pytest.approx(losses(plain), abs=0.002)
