@@ -49,6 +49,7 @@ def fine_tune(
             "optimizer": "fused_adamw",
             "lr": 0.01,
             "batch_size": 16,
+            "required_batch_size_multiple": 1,
             "max_update": UPDATES,
             "num_workers": 0,
             "save_dir": save_dir,
@@ -94,21 +95,84 @@ def test_an_encoder_learns_the_classes_and_its_best_checkpoint_is_the_best(teach
     assert best["task_state"]["classification"]["labels"] == list(CLASSES)
 
 
-def test_a_student_of_the_teacher_is_exported(
-    fine_tune: Callable[..., Run], teacher: Run, data_with_tokenizer: Path, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def student(fine_tune: Callable[..., Run], teacher: Run) -> Run:
     teacher_path = teacher.save_dir / "checkpoint_best.pt"
     before = teacher_path.read_bytes()
     model = {"arch": "teacher_student", "teacher": teacher_path}
     terms = {"criterion": "sentence_prediction_distillation", "teacher_weight": 2, "soft_target_temperature": 3}
     run = fine_tune(*CLASSES, best_checkpoint_metric="accuracy", **model, **terms)
     assert teacher_path.read_bytes() == before
-    first, *_, last = run.logged("valid")
+    return run
+
+
+def test_a_student_learns_from_the_teacher(teacher: Run, student: Run) -> None:
+    first, *_, last = student.logged("valid")
     assert float(last["valid_soft_target_loss"]) < float(first["valid_soft_target_loss"])
     assert float(last["valid_accuracy"]) > 90
-    assert run.weights().keys() == teacher.weights().keys()
+    assert student.weights().keys() == teacher.weights().keys()
 
-    path = run.save_dir / "checkpoint_best.pt"
+
+@pytest.fixture(scope="module")
+def validate(commands: ForkedCommands, sentence_data: Callable) -> Callable[..., Run]:
+    """Runs fairseq-validate with a criterion on the last checkpoint of a run for the classes."""
+
+    def run(trained: Run, criterion: str) -> Run:
+        checkpoint = trained.save_dir / "checkpoint_last.pt"
+        arguments = [
+            sentence_data(*CLASSES)["data"],
+            "--path",
+            str(checkpoint),
+            "--user-dir",
+            "fairseq_distil",
+            "--cpu",
+        ]
+        arguments += ["--task", "sentence_prediction", "--criterion", criterion, "--log-format", "json"]
+        arguments += ["--batch-size", "5", "--required-batch-size-multiple", "1"]
+        return commands.run("fairseq-validate", *arguments, save_dir=trained.save_dir)
+
+    return run
+
+
+def assert_same_scores(validated: Run, trained: Run) -> None:
+    """As in the last validation of the training, but for how its batches were cut."""
+    (found,), expected = validated.logged("valid"), trained.logged("valid")[-1]
+    names = {name for name in expected if name.startswith("valid_")}
+    names -= {f"valid_{name}" for name in ("wps", "wpb", "bsz", "num_updates", "best_accuracy", "best_acc_and_f1")}
+    assert len(names) > 1 and names <= found.keys()
+    for name in names:
+        assert float(found[name]) == pytest.approx(float(expected[name]), abs=0.002), name
+
+
+@pytest.mark.parametrize(
+    ("model", "criterion"),
+    [
+        ("teacher", "sentence_prediction_metrics"),
+        ("student", "sentence_prediction_distillation"),
+    ],
+)
+def test_validate_gives_the_scores_of_training(
+    validate: Callable[..., Run], request: pytest.FixtureRequest, model: str, criterion: str
+) -> None:
+    trained = request.getfixturevalue(model)
+    assert_same_scores(validate(trained, criterion).assert_succeeded(), trained)
+
+
+def test_validate_needs_the_teacher_of_a_student(
+    validate: Callable[..., Run], student: Run, teacher: Run, tmp_path: Path
+) -> None:
+    """fairseq's task builds all that the training had."""
+    path = teacher.save_dir / "checkpoint_best.pt"
+    away = path.rename(tmp_path / "away.pt")
+    try:
+        run = validate(student, "sentence_prediction_distillation")
+    finally:
+        away.rename(path)
+    run.assert_one_error_line(f"teacher {path}: no such file")
+
+
+def test_a_student_of_the_teacher_is_exported(student: Run, data_with_tokenizer: Path, tmp_path: Path) -> None:
+    path = student.save_dir / "checkpoint_best.pt"
     (line,) = export_checkpoint(path, data_with_tokenizer, tmp_path / "exported", ExportOptions())
     assert "transformers loads it as DistilBertForSequenceClassification, with the same ids and outputs" in line
     theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path / "exported")
@@ -139,7 +203,7 @@ def test_metrics_of_several_workers_are_those_of_one(
 ) -> None:
     """23 rows in 5 batches: in the last step of validation one worker has none, and repeats its first."""
     options = {"criterion": "sentence_prediction_metrics", report: True, "best_checkpoint_metric": "loss"}
-    options |= {"lr": 1e-9, "max_update": 1, "batch_size_valid": 5, "required_batch_size_multiple": 1}
+    options |= {"lr": 1e-9, "max_update": 1, "batch_size_valid": 5}
     alone, together = (fine_tune(*classes, workers=workers, **options).logged("valid")[0] for workers in (1, 2))
     names = {name for name in alone if name.startswith("valid_")} - {"valid_wps", "valid_wpb", "valid_bsz"}
     assert len(names) > 4

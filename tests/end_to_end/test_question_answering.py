@@ -121,6 +121,20 @@ def test_the_script_gives_the_scores_of_validation(
         assert len({candidate["text"] for candidate in listed}) == len(listed)
 
 
+def test_validate_gives_the_scores_of_training(
+    commands: ForkedCommands, answering_student: Run, answering_teacher: Run, squad_data: Path
+) -> None:
+    """With its teacher gone, the student is scored on the answers alone."""
+    for trained in (answering_teacher, answering_student):
+        arguments = [str(squad_data), "--path", str(trained.save_dir / "checkpoint_last.pt"), "--cpu"]
+        arguments += ["--user-dir", "fairseq_distil", "--task", "question_answering", "--log-format", "json"]
+        arguments += ["--batch-size", "5", "--required-batch-size-multiple", "1"]
+        run = commands.run("fairseq-validate", *arguments, save_dir=trained.save_dir).assert_succeeded()
+        (found,), expected = run.logged("valid"), trained.logged("valid")[-1]
+        for name in ("exact_match", "f1", "answer_loss"):
+            assert float(found[f"valid_{name}"]) == pytest.approx(float(expected[f"valid_{name}"]), abs=0.002)
+
+
 def test_mistakes_of_the_script(
     teacher_path: Path, best_student: Path, squad_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
