@@ -18,7 +18,7 @@ RECIPE = "glue/config/own.yaml"
 SHARED = "glue/config/shared.yaml"
 WARM_UP = 0.06
 """Part of the updates, as in the recipes of GLUE."""
-DECIDING = ("dataset.batch_size=", "optimization.max_epoch=")
+DECIDING = ("dataset.batch_size", "optimization.update_freq", "optimization.max_epoch")
 """Settings that decide how many updates there are."""
 SPLITS = ("train", "valid")
 
@@ -29,7 +29,7 @@ def own_task(name: str, data: Path, overrides: Sequence[str]) -> DownstreamTask:
     Args:
         name: of the task
         data: directory that scripts/prepare_glue.py wrote, with the splits ``train`` and ``valid``
-        overrides: changes of the recipe, of which the epochs and the size of a batch decide how many updates there are
+        overrides: changes of the recipe, of which ``DECIDING`` decide how many updates there are
 
     Raises:
         UserError: the name is that of another task, or the directory is not such a one
@@ -87,7 +87,11 @@ def sample_sizes(data: Path, split: str) -> np.ndarray:
 
 def _updates(rows: int, overrides: Sequence[str]) -> int:
     """That make the recipe's epochs of these rows."""
-    changes = [override for override in overrides if override.startswith(DECIDING)]
+    changes = [override.lstrip("+") for override in overrides]
+    deciding = [change for change in changes if change.partition("=")[0] in DECIDING]
     recipes = [OmegaConf.load(EXAMPLES / recipe) for recipe in (SHARED, RECIPE)]
-    settings = OmegaConf.merge(*recipes, OmegaConf.from_dotlist(changes))
-    return settings.optimization.max_epoch * math.ceil(rows / settings.dataset.batch_size)
+    defaults = OmegaConf.create({"optimization": {"update_freq": [1]}})
+    settings = OmegaConf.merge(defaults, *recipes, OmegaConf.from_dotlist(deciding))
+    batches, frequencies = math.ceil(rows / settings.dataset.batch_size), settings.optimization.update_freq
+    epochs = range(settings.optimization.max_epoch)  # fairseq's last frequency is that of all later ones too
+    return sum(math.ceil(batches / frequencies[min(epoch, len(frequencies) - 1)]) for epoch in epochs)

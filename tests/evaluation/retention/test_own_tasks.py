@@ -25,6 +25,22 @@ def test_classes_and_updates(sentence_data: Callable) -> None:
     assert own_task("reviews", data, changes).settings == ("task.num_classes=3", *updates)
 
 
+@pytest.mark.parametrize(
+    ("changes", "updates"),
+    [
+        (["optimization.update_freq=[2]"], 3),  # of 2 batches each
+        (["dataset.batch_size=5", "optimization.update_freq=[4]"], 12),  # 4 updates an epoch, the last of 1 batch
+        (["++dataset.batch_size=5", "+optimization.update_freq=[4]"], 12),
+        (["dataset.batch_size=5", "optimization.update_freq=[1,2]", "optimization.max_epoch=4"], 13 + 3 * 7),
+        (["dataset.batch_size=5", "dataset.batch_size=64"], 3),  # the last wins
+        (["dataset.batch_size_valid=5"], 6),
+    ],
+)
+def test_what_decides_the_updates(sentence_data: Callable, changes: list[str], updates: int) -> None:
+    task = own_task("reviews", Path(sentence_data("bad", "fair", "good")["data"]), changes)
+    assert task.settings[1] == f"optimization.max_update={updates}"
+
+
 def test_numbers(sentence_data: Callable) -> None:
     task = own_task("ratings", Path(sentence_data()["data"]), [])
     assert (task.metric, task.details) == ("pearson_and_spearman", ("pearson", "spearman"))
