@@ -6,6 +6,7 @@
     python scripts/benchmark_training.py --objective masked_lm --against roberta
     python scripts/benchmark_training.py --against fairseq-train
     python scripts/benchmark_training.py --sweep batch --sweep length=64,128,256 --plot cost.png
+    python scripts/benchmark_training.py --cost-of-terms --dtype bfloat16
     python scripts/benchmark_training.py --profile
 
 Weights and ids are random; all else is what fairseq-train runs with this plugin. Prints one JSON object a line for each

@@ -14,7 +14,16 @@ from .sizes import require_size
 SPECIAL_SYMBOLS = 5
 """``<s>``, ``<pad>``, ``</s>``, ``<unk>`` and ``<mask>``: the rest of a vocabulary is ordinary."""
 
+ADDED = {
+    "none": {},
+    "hidden": {"hidden_weight": 1.0},
+    "relations": {"relation_weight": 1.0, "relation_heads": 12},
+    "narrower": {},
+}
+"""Settings of the criterion for what may be added to the published objective; a narrower student has no others."""
+
 CHOICES = {
+    "added": tuple(ADDED),
     "dtype": ("float32", "bfloat16"),
     "positions": ("all", "masked"),
     "teacher_dtype": ("auto", "same", "float32", "bfloat16", "float16"),
@@ -23,6 +32,8 @@ CHOICES = {
     "loop": ("step", "fairseq-train"),
 }
 HELP = {
+    "added": "to the published objective: hidden states of every student layer, relations of 12 heads of the last "
+    "layers, or a student with two thirds of the heads and the width, and its projection",
     "layers": "layers of the teacher, the student has half; with masked_lm, of the encoder",
     "width": "width of the hidden states",
     "heads": "attention heads",
@@ -64,6 +75,7 @@ class TrainingCase:
     objective: str = "distillation"
     encoder: str = "distil_encoder"
     loop: str = "step"
+    added: str = "none"
 
     def __post_init__(self) -> None:
         require_device(self.device)
@@ -81,6 +93,10 @@ class TrainingCase:
             raise UserError(f"--heads {self.heads} does not divide --width {self.width}")
         if self.positions == "masked" and not self.distils:
             raise UserError("--positions is of the soft-target term, which masked_lm has not; leave it out")
+        if self.added != "none" and not self.distils:
+            raise UserError("--added is to the objective of distillation, which masked_lm has not; leave it out")
+        if self.added == "narrower" and self.heads < 2:
+            raise UserError(f"--added narrower needs at least 2 --heads, but there is {self.heads}")
         if self.encoder == "roberta" and self.distils:
             raise UserError("--encoder roberta cannot be distilled; add --objective masked_lm")
         if self.encoder == "roberta" and (self.compile or self.teacher_dtype != "same"):
@@ -98,6 +114,16 @@ class TrainingCase:
     def student_layers(self) -> int:
         """Layers of what trains."""
         return self.layers // 2 if self.distils else self.layers
+
+    @property
+    def student_heads(self) -> int:
+        """Attention heads of what trains, as wide as the teacher's."""
+        return max(1, self.heads * 2 // 3) if self.added == "narrower" else self.heads
+
+    @property
+    def student_width(self) -> int:
+        """Width of what trains."""
+        return self.width // self.heads * self.student_heads
 
     @property
     def device_type(self) -> str:

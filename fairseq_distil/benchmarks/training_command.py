@@ -21,7 +21,8 @@ from .random_data import write_random_data
 from .stages import STAGES, StageClock, watch
 from .step_profile import markdown, profile_step
 from .sweep import parse_sweep, sweep_cases
-from .training_case import TrainingCase, add_case_options, case_from
+from .term_costs import cost_summary, take_turns
+from .training_case import ADDED, TrainingCase, add_case_options, case_from
 from .training_measure import WARM_UP_STEPS, measure_step
 from .training_parts import build_parts
 from .training_step import TrainingStep
@@ -44,8 +45,13 @@ def parse_options(arguments: Sequence[str] | None, description: str | None = Non
     modes.add_argument(
         "--sweep", action="append", metavar="NAME", help="batch, length, vocab or layers, or NAME=VALUE,VALUE; repeat"
     )
+    modes.add_argument(
+        "--cost-of-terms", action="store_true", help="take turns with every --added; percent of the step"
+    )
     modes.add_argument("--profile", action="store_true", help="where the time goes: by stage and kind of work")
-    parser.add_argument("--pairs", type=int, help=f"turns of each with --peer or --against (default: {PAIRS})")
+    parser.add_argument(
+        "--pairs", type=int, help=f"turns of each with --peer, --against or --cost-of-terms (default: {PAIRS})"
+    )
     parser.add_argument("--plot", type=Path, metavar="PNG", help="with --sweep: plot to write")
     return parser.parse_args(arguments)
 
@@ -63,17 +69,23 @@ def run(options: argparse.Namespace) -> None:
         UserError: the options do not go together, or what they ask for cannot be measured
     """
     case = case_from(options)
-    has_turns = options.peer is not None or options.against is not None
-    if options.pairs is not None and not has_turns:
-        raise UserError("--pairs are turns with --peer or --against; add one of them, or leave --pairs out")
+    is_compared = options.peer is not None or options.against is not None
+    if options.pairs is not None and not (is_compared or options.cost_of_terms):
+        raise UserError(
+            "--pairs are turns with --peer, --against or --cost-of-terms; add one of them, or leave --pairs out"
+        )
     if options.pairs is not None and options.pairs < 1:
         raise UserError(f"--pairs is {options.pairs}, but must be at least 1")
     if options.plot is not None:
-        if not options.sweep or case.loop != "step":
-            raise UserError("--plot draws what --sweep measures of the bare step; add --sweep, or leave --plot out")
+        if not options.sweep or case.loop != "step" or case.added != "none":
+            raise UserError(
+                "--plot draws what --sweep measures of the bare step, nothing --added; add --sweep, or leave --plot out"
+            )
         _require_writable(options.plot)
-    if has_turns:
+    if is_compared:
         _compare(case, options)
+    elif options.cost_of_terms:
+        _print_cost_of_terms(case, PAIRS if options.pairs is None else options.pairs)
     elif options.sweep:
         _sweep(case, options)
     elif options.profile:
@@ -120,6 +132,17 @@ def _compare(case: TrainingCase, options: argparse.Namespace) -> None:
         ratio = pair[1]["seconds_per_step"] / pair[0]["seconds_per_step"]
         print(f"pair {len(records)} of {pairs}: other's time / ours {ratio:.3f}", file=sys.stderr, flush=True)
     _print(summary(records))
+
+
+def _print_cost_of_terms(case: TrainingCase, turns: int) -> None:
+    cases = {name: replace(case, added=name) for name in ADDED}
+    measured = []
+    for records in take_turns(lambda name: run_for_record(_command(cases[name])), turns):
+        measured.append(records)
+        for record in records.values():
+            _print(record)
+        print(f"turn {len(measured)} of {turns}", file=sys.stderr, flush=True)
+    _print(cost_summary(measured))
 
 
 def _sweep(case: TrainingCase, options: argparse.Namespace) -> None:

@@ -56,7 +56,7 @@ def _time_steps(case: TrainingCase) -> tuple[dict[str, Any], float]:
         "last_loss": loss.item(),
         "computed_in": str(step.computed_in).removeprefix("torch."),
     }
-    return measured, step.masked_tokens / case.steps
+    return measured, step.masked_tokens / case.steps if case.added == "none" else None
 
 
 def record(case: TrainingCase, measured: dict[str, Any], masked_tokens: float | None = None) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def record(case: TrainingCase, measured: dict[str, Any], masked_tokens: float | 
     Args:
         case: what was measured
         measured: ``seconds_per_step``, ``peak_mib``, ``last_loss`` and ``computed_in``
-        masked_tokens: of a batch, on average; None: not known, and the limit is left out
+        masked_tokens: of a batch, on average; None: the limit is left out
 
     Raises:
         UserError: the last loss is not finite, so that what was timed is no training

@@ -19,7 +19,7 @@ from fairseq_distil.models import DistilEncoderModel
 from fairseq_distil.models.distil_encoder_config import encoder_sizes
 from fairseq_distil.modules import EncoderConfig
 
-from .training_case import TrainingCase
+from .training_case import ADDED, TrainingCase
 
 MASK_PROB = 0.15
 CLIP_NORM = 5.0
@@ -40,7 +40,7 @@ def settings_of(case: TrainingCase, data: Path) -> dict[str, dict[str, Any]]:
     """Settings of task, model, criterion and optimiser by the names of their fields."""
     criterion = {"_name": "masked_lm"}
     if case.distils:
-        criterion = {"_name": "distillation", "soft_target_positions": case.positions}
+        criterion = {"_name": "distillation", "soft_target_positions": case.positions, **ADDED[case.added]}
     return {
         "task": {
             "_name": "distil_masked_lm",
@@ -76,7 +76,8 @@ def build_parts(case: TrainingCase, data: Path) -> TrainingParts:
     model = task.build_model(Namespace(**model_settings) if case.encoder == "roberta" else cfg.model)
     criterion = task.build_criterion(cfg.criterion)
     model, criterion = model.to(case.device).train(), criterion.to(case.device).train()
-    optimizer = optim.build_optimizer(cfg.optimizer, [p for p in model.parameters() if p.requires_grad])
+    parameters = [p for part in (model, criterion) for p in part.parameters() if p.requires_grad]
+    optimizer = optim.build_optimizer(cfg.optimizer, parameters)
     task.load_dataset("train")
     return TrainingParts(task, model, criterion, optimizer)
 
@@ -116,9 +117,9 @@ def configuration_of(case: TrainingCase, data: Path) -> DictConfig:
 def _model_settings(case: TrainingCase, data: Path) -> dict[str, Any]:
     sizes = {
         "encoder_layers": case.student_layers,
-        "encoder_embed_dim": case.width,
-        "encoder_ffn_embed_dim": 4 * case.width,
-        "encoder_attention_heads": case.heads,
+        "encoder_embed_dim": case.student_width,
+        "encoder_ffn_embed_dim": 4 * case.student_width,
+        "encoder_attention_heads": case.student_heads,
         "max_positions": _max_positions(case),
         "dropout": 0.1,
         "attention_dropout": 0.1,

@@ -23,6 +23,7 @@ def parse(arguments: list[str]) -> TrainingCase:
         TrainingCase(layers=4, width=64, heads=2, vocab=100, batch=3, length=20, steps=1, positions="masked"),
         TrainingCase(dtype="bfloat16", compile=True, teacher_dtype="bfloat16", loop="fairseq-train"),
         TrainingCase(objective="masked_lm", encoder="roberta"),
+        TrainingCase(added="relations"),
     ],
 )
 def test_options_describe_the_case(case: TrainingCase) -> None:
@@ -32,6 +33,12 @@ def test_options_describe_the_case(case: TrainingCase) -> None:
 def test_the_student_has_half_of_the_layers() -> None:
     assert TrainingCase(layers=5).student_layers == 2
     assert TrainingCase(layers=5, objective="masked_lm").student_layers == 5
+
+
+def test_a_narrower_student_has_heads_as_wide_as_its_teachers() -> None:
+    assert (TrainingCase().student_width, TrainingCase().student_heads) == (768, 12)
+    assert (TrainingCase(added="narrower").student_width, TrainingCase(added="narrower").student_heads) == (512, 8)
+    assert TrainingCase(added="narrower", width=8, heads=2).student_width == 4
 
 
 @pytest.mark.parametrize(
@@ -63,6 +70,8 @@ def test_the_teacher_is_held_in_the_type_of_the_products(settings: dict, expecte
         ({"dtype": "float16"}, "--dtype is float16; choose from float32, bfloat16"),
         ({"layers": 99999999999}, "--layers is 99999999999, but must be at most 16777216"),
         ({"vocab": 10**30}, f"--vocab is {10**30}, but must be at most 16777216"),
+        ({"added": "hidden", "objective": "masked_lm"}, "--added is to the objective of distillation"),
+        ({"added": "narrower", "heads": 1}, "--added narrower needs at least 2 --heads, but there is 1"),
         ({"device": "nowhere"}, "--device nowhere: "),
         ({"device": "meta"}, "--device meta is not supported"),
     ],

@@ -11,10 +11,14 @@ from fairseq_distil.benchmarks.training_parts import build_parts, configuration_
 from fairseq_distil.benchmarks.training_step import TrainingStep
 
 
-def test_an_update_is_that_of_fairseqs_trainer(tiny_case: Callable, parts_of: Callable, tmp_path: Path) -> None:
-    case = tiny_case()
+@pytest.mark.parametrize("added", ["none", "hidden", "relations", "narrower"])
+def test_an_update_is_that_of_fairseqs_trainer(
+    tiny_case: Callable, parts_of: Callable, tmp_path: Path, added: str
+) -> None:
+    case = tiny_case(added=added)
     bare, trained = parts_of(case), build_parts(case, tmp_path)
     before = [parameter.detach().clone() for parameter in bare.model.parameters()]
+    assert len(list(bare.criterion.parameters())) == (added == "narrower")
     torch.manual_seed(1)  # what the trainer seeds dropout with
     loss = TrainingStep(bare, case)()
 
@@ -23,6 +27,8 @@ def test_an_update_is_that_of_fairseqs_trainer(tiny_case: Callable, parts_of: Ca
     (log,) = [trainer.train_step([dataset.collater([dataset[index] for index in range(case.batch)])])]
 
     assert loss.item() / 0.6931472 == pytest.approx(log["loss"], abs=2e-3)  # rounded, in bits
+    assert bare.criterion.state_dict().keys() == trained.criterion.state_dict().keys()
+    torch.testing.assert_close(bare.criterion.state_dict(), trained.criterion.state_dict(), atol=0, rtol=0)
     for ours, theirs, first in zip(bare.model.parameters(), trained.model.parameters(), before, strict=True):
         torch.testing.assert_close(ours, theirs, atol=0, rtol=0)
         assert not ours.equal(first)

@@ -113,6 +113,20 @@ def test_against_fairseqs_own(run_script: Callable, options: str) -> None:
     assert options.split()[-1] in (other["loop"], other["encoder"])
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_cost_of_terms(run_script: Callable) -> None:
+    sizes = [*TINY, "--width", "24", "--heads", "3"]
+    result = run_script(SCRIPT, *sizes, "--cost-of-terms", "--pairs", "1")
+    assert result.returncode == 0, result.stderr
+    *records, costs = map(json.loads, result.stdout.splitlines())
+    assert [record["added"] for record in records] == ["none", "hidden", "relations", "narrower"]
+    assert ["limit_seconds" in record for record in records] == [True, False, False, False]
+    published, *others = (record["seconds_per_step"] for record in records)
+    for cost, seconds in zip(costs["percent_of_published_step"].values(), others, strict=True):
+        assert cost["median"] == pytest.approx(100 * (seconds / published - 1), abs=0.06)
+
+
 def test_mistakes_are_one_line_and_status_2(run_script: Callable) -> None:
     result = run_script(SCRIPT, *TINY, "--peer", "absent-command --bf16")
     assert (result.returncode, result.stdout) == (2, "")
@@ -129,8 +143,10 @@ def test_mistakes_are_one_line_and_status_2(run_script: Callable) -> None:
             ["--sweep", "batch", "--loop", "fairseq-train", "--plot", "cost.png"],
             "--plot draws what --sweep",
         ),
+        (["--sweep", "batch", "--added", "hidden", "--plot", "cost.png"], "--plot draws .* nothing --added"),
         (["--loop", "fairseq-train", "--against", "fairseq-train"], "--against fairseq-train is what is measured"),
-        (["--pairs", "3"], "--pairs are turns with --peer or --against"),
+        (["--pairs", "3"], "--pairs are turns with --peer, --against or --cost-of-terms"),
+        (["--cost-of-terms", "--objective", "masked_lm"], "--added is to the objective of distillation"),
         (["--sweep", "depth"], "--sweep depth: choose from"),
         (["--sweep", "batch=1", "--sweep", "batch=2"], "--sweep names must differ, found batch, batch"),
         (["--sweep", "batch", "--plot", "/dev/null/cost.png"], "--plot /dev/null/cost.png: cannot be written: "),
