@@ -203,3 +203,31 @@ def test_two_workers_report_the_scores_of_one_and_go_on(
     assert scores(two) == pytest.approx(scores(one), abs=1e-3) and scores(one)[0] > 0
     resumed = commands.run_workers(partial(options_of, together, max_update=2), 2, together)
     assert [record["num_updates"] for record in resumed.logged("train_inner")] == ["2"]
+
+
+@pytest.mark.slow
+def test_stored_outputs_of_the_teacher_train_alike(
+    commands: ForkedCommands, answer_options: Options, answering_teacher: Run, tmp_path: Path
+) -> None:
+    """Two workers, of which one has fewer batches than the other, compute them, and read them when they go on."""
+    teacher = answering_teacher.save_dir / "checkpoint_best.pt"
+    settings = {"arch": "teacher_student", "teacher": teacher, "max_update": 8, "batch_size": 5, "num_workers": 1}
+    settings["validate_interval"] = settings["save_interval"] = 1
+
+    def train(save_dir: Path, **changed: Any) -> Run:
+        return commands.run_workers(partial(answer_options, save_dir, **settings | changed), 2, save_dir)
+
+    def losses(*runs: Run) -> list[float]:
+        records = [record for run in runs for record in run.logged("train_inner")]
+        last = runs[-1].logged("valid")[-1]
+        scores = [float(last[f"valid_{name}"]) for name in ("soft_target_loss", "exact_match", "f1")]
+        return [float(record[name]) for record in records for name in ("loss", "soft_target_loss")] + scores
+
+    plain = train(tmp_path / "plain")
+    folder = {"teacher_cache": tmp_path / "outputs"}
+    first = train(tmp_path / "cached", max_update=4, **folder)
+    assert first.stdout.count("bytes written") == 2
+    rest = train(tmp_path / "cached", **folder)
+    assert "teacher outputs" not in rest.stdout
+    assert len(losses(plain)) == 8 * 2 + 3
+    assert losses(first, rest) == pytest.approx(losses(plain), abs=0.002)
