@@ -112,26 +112,7 @@ keep() {
 keep "$settings" "$output/settings"
 
 cd "$root"
-child=""
-trap 'interrupted 129' HUP
-trap 'interrupted 130' INT
-trap 'interrupted 143' TERM
-
-# run COMMAND ...: wait for it in a way that signals interrupt, which bash otherwise heeds only after the command
-run() {
-    "$@" &
-    child=$!
-    wait "$child"
-}
-
-interrupted() {
-    trap '' HUP INT TERM
-    [ -z "$child" ] || kill -TERM "$child" 2>/dev/null || true
-    wait
-    echo "interrupted; the same command goes on from here" >&2
-    exit "$1"
-}
-
+source scripts/interruptible.sh
 run bash scripts/setup.sh
 source .venv/bin/activate
 export PYTHONWARNINGS=ignore

@@ -64,27 +64,8 @@ else
 fi
 [ "$held" = "$settings" ] || fail "$output holds a run of $held; remove it or choose another --output"
 
-# run COMMAND …: wait for it in a way that signals interrupt, which bash otherwise heeds only after the command
-run() {
-    "$@" &
-    child=$!
-    wait "$child"
-}
-
-interrupted() {
-    trap '' HUP INT TERM
-    [ -z "$child" ] || kill -TERM "$child" 2>/dev/null || true
-    wait
-    echo "interrupted; the same command goes on from here" >&2
-    exit "$1"
-}
-
-child=""
-trap 'interrupted 129' HUP
-trap 'interrupted 130' INT
-trap 'interrupted 143' TERM
-
 cd "$(dirname "$0")/.."
+source scripts/interruptible.sh
 run bash scripts/setup.sh
 source .venv/bin/activate
 SECONDS=0

@@ -37,7 +37,8 @@ def measure_step(case: TrainingCase) -> dict[str, Any]:
     return record(case, measured, masked_tokens)
 
 
-def _time_steps(case: TrainingCase) -> tuple[dict[str, Any], float]:
+def _time_steps(case: TrainingCase) -> tuple[dict[str, Any], float | None]:
+    """What was measured, and the masked tokens of a batch; None where the limit is not known."""
     with tempfile.TemporaryDirectory() as directory:
         write_random_data(Path(directory), case.vocab, case.length, case.batch * (WARM_UP_STEPS + case.steps))
         step = TrainingStep(build_parts(case, Path(directory)), case)
@@ -56,7 +57,8 @@ def _time_steps(case: TrainingCase) -> tuple[dict[str, Any], float]:
         "last_loss": loss.item(),
         "computed_in": str(step.computed_in).removeprefix("torch."),
     }
-    return measured, step.masked_tokens / case.steps if case.added == "none" else None
+    masked_tokens = step.masked_tokens / case.steps if case.added == "none" else None
+    return measured, masked_tokens
 
 
 def record(case: TrainingCase, measured: dict[str, Any], masked_tokens: float | None = None) -> dict[str, Any]:

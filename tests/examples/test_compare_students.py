@@ -18,6 +18,7 @@ from PIL import Image
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPT = EXAMPLES / "compare_students.sh"
+SIGNALS = EXAMPLES.parent / "scripts" / "interruptible.sh"
 LISTS = sorted(EXAMPLES.glob("*/students*"))
 
 
@@ -139,6 +140,7 @@ def test_a_signal_ends_the_training_too(folder: Path, number: signal.Signals) ->
     for path, text in (
         (script, SCRIPT.read_text()),
         (folder / "copy" / "scripts" / "setup.sh", ""),
+        (folder / "copy" / "scripts" / "interruptible.sh", SIGNALS.read_text()),
         (folder / "copy" / ".venv" / "bin" / "activate", ""),
         (folder / "recipe.yaml", ""),
         (folder / "list", TWO),

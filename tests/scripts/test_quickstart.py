@@ -88,6 +88,7 @@ class Rehearsal:
         self._script.parent.mkdir()
         shutil.copy(SCRIPT, self._script)
         (self._script.parent / "setup.sh").touch()
+        shutil.copy(SCRIPT.with_name("interruptible.sh"), self._script.parent)
         (folder / "bin").mkdir()
         (folder / "bin" / "python").write_text(FAKE_PYTHON)
         (folder / "bin" / "python").chmod(0o755)
