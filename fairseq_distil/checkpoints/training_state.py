@@ -17,15 +17,16 @@ MOST_COUNTED = 2**31
 MOST_DECIMALS = 99
 VALUES_OF_METERS = {
     "AverageMeter": ("val", "sum", "count"),
+    "SumMeter": ("sum",),
     "TimeMeter": ("init", "n"),
     "StopwatchMeter": ("sum", "n"),
     "ConcatTensorMeter": (),
 }
-OTHER_METERS = {
-    **{"wall": "StopwatchMeter", "train_wall": "StopwatchMeter", "wps": "TimeMeter", "ups": "TimeMeter"},
-    **{"pred": "ConcatTensorMeter", "targ": "ConcatTensorMeter"},
-}
-"""By name; all that is logged otherwise, by fairseq's tasks for text or by this project, is averaged."""
+TIMES = {"wall": "StopwatchMeter", "train_wall": "StopwatchMeter", "wps": "TimeMeter", "ups": "TimeMeter"}
+"""fairseq's, by name; there are no others."""
+AVERAGES = ("num_updates", "lr", "gnorm", "clip", "loss_scale", "wpb", "bsz", "gb_free")
+AVERAGE_SUFFIXES = ("loss", "ppl", "accuracy", "agreement")
+"""Names of averages, fairseq's and this project's, whose meters another kind under their name would break."""
 
 
 def is_count(value: Any) -> bool:
@@ -112,16 +113,25 @@ def _is_meter(entry: Any) -> bool:
     priority, key, kind, values = entry
     if not (type(priority) is int and isinstance(key, str) and isinstance(kind, str) and isinstance(values, dict)):
         return False
-    if kind != OTHER_METERS.get(key, "AverageMeter"):
+    if kind not in _kinds_of(key):
         return False
     if kind == "ConcatTensorMeter":
         values = values.get("tensor", ())
-        return values is None or (is_dense(values) and values.ndim == 1)
+        return values is None or is_dense(values)
     decimals = values.get("round")
     return (decimals is None or (is_count(decimals) and decimals <= MOST_DECIMALS)) and all(
         name in values and (is_number(values[name]) or (name == "val" and values[name] is None))
         for name in VALUES_OF_METERS[kind]
     )
+
+
+def _kinds_of(key: str) -> tuple[str, ...]:
+    """Kinds of meters that may be under a name."""
+    if key in TIMES:
+        return (TIMES[key],)
+    if key in AVERAGES or key.endswith(AVERAGE_SUFFIXES):
+        return ("AverageMeter",)
+    return ("AverageMeter", "SumMeter", "ConcatTensorMeter")
 
 
 def _damaged(what: str) -> UserError:

@@ -14,6 +14,8 @@ def state_with(**position: Any) -> dict[str, Any]:
     meters = [
         (10, "loss", "AverageMeter", {"val": torch.tensor(2.0), "sum": 4.0, "count": 2, "round": 3}),
         (10, "pred", "ConcatTensorMeter", {"tensor": torch.arange(5)}),
+        (10, "_of_a_plugin", "SumMeter", {"sum": 3.0, "round": None}),
+        (10, "_rows_of_a_plugin", "ConcatTensorMeter", {"tensor": torch.zeros(2, 3)}),
     ]
     return {
         "optimizer_history": [{"num_updates": 7, "lr_scheduler_state": {"best": float("inf"), "lr": 0.1}}],
@@ -49,8 +51,9 @@ def test_positions_that_cannot_be_are_refused(position: dict[str, Any], message:
         (10, "wall", "AverageMeter", {"val": 1, "sum": 1, "count": 1}),
         (10, "loss", "OrderedDict", {}),
         (10, "loss", "SumMeter", {"sum": 1.0}),
-        (10, "pred", "AverageMeter", {"val": 1, "sum": 1, "count": 1}),
-        (10, "pred", "ConcatTensorMeter", {"tensor": torch.zeros(2, 2)}),
+        (10, "_of_a_plugin", "TimeMeter", {"init": 0, "n": 1}),
+        (10, "_of_a_plugin", "SumMeter", {"sum": "x"}),
+        (10, "pred", "ConcatTensorMeter", {"tensor": "x"}),
         (10, "loss", "AverageMeter", {"val": 1, "sum": "x", "count": 1}),
         (10, "loss", "AverageMeter", {"val": 1, "sum": 1, "count": 1, "round": 10**30}),
         (10, "loss", "AverageMeter"),

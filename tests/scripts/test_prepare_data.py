@@ -107,4 +107,4 @@ def test_after_kill_9_nothing_looks_finished_and_a_later_run_succeeds(
     arguments = command(["--input", str(corpus)], vocabulary, tmp_path / "out")
     assert run_script(*arguments).returncode == 0
     assert (tmp_path / "out" / "dict.txt").is_file()
-    assert [path.name for path in tmp_path.glob(".out*")] == leftover
+    assert list(tmp_path.glob(".out*")) == []
