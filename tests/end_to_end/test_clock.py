@@ -16,13 +16,14 @@ tick = itertools.count()
 real_time = time.time
 
 def jumping_time():
-    days = (0, 3, -2)[next(tick) // 40 % 3]  # forwards and backwards, some hundred times
+    days = (0, 3, -2)[next(tick) // 40 % 3]  # forwards and backwards, ten times at least
     return real_time() + days * 86400
 
 time.time = jumping_time
 sys.argv[0] = "fairseq-train"
 train.cli_main()
-assert next(tick) > 1000
+calls = next(tick)
+assert calls > 400, calls
 """
 
 
