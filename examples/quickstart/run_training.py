@@ -118,7 +118,7 @@ def summary(name: str, validation: dict[str, str] | None) -> str:
         return f"{name}: done"
     perplexity = validation.get("valid_mlm_ppl", validation.get("valid_ppl"))
     accuracy = validation.get("valid_mlm_accuracy")
-    found = f"loss {validation.get('valid_loss')}, masked-LM perplexity {perplexity}"
+    found = f"loss {validation.get('valid_loss')}" + (f", masked-LM perplexity {perplexity}" if perplexity else "")
     return f"{name}: done; on held-out text {found}" + (f", accuracy {float(accuracy):.1%}" if accuracy else "")
 
 

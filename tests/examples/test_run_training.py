@@ -111,6 +111,7 @@ def test_summary_of_either_criterion() -> None:
     )
     found = {"valid_loss": "9.1", "valid_mlm_ppl": "55.4", "valid_mlm_accuracy": "0.3594"}
     assert summary("student", found).endswith("loss 9.1, masked-LM perplexity 55.4, accuracy 35.9%")
+    assert summary("headless", {"valid_loss": "0.2"}) == "headless: done; on held-out text loss 0.2"
     assert summary("student", None) == "student: done"
 
 
