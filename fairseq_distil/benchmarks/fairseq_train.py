@@ -91,7 +91,7 @@ def _write_teacher(case: TrainingCase, data: Path) -> None:
 
 
 def _moments_of_updates(command: list[str], device: str) -> dict[int, Moment]:
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "bufsize": 1}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace", "bufsize": 1}
     process = subprocess.Popen(command, env=environment_with_one_gpu(device), **pipes)
     with process:
         moments, tail = read_moments(process.stdout)

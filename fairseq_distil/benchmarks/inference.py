@@ -8,7 +8,10 @@ from typing import Any
 
 import torch
 
+from fairseq_distil.errors import UserError
+
 from .device import synchronize
+from .exit_status import is_out_of_memory
 from .inference_models import Runner
 from .training_case import SPECIAL_SYMBOLS
 
@@ -39,7 +42,7 @@ def measure_latencies(
     measured: list[list[float]] = [[] for _ in runners]
     for _ in range(WARM_UP_ROUNDS):
         for runner in runners:
-            timed(runner, ids)
+            _warm_up(runner, ids)
     start = time.perf_counter()
     for done in range(rounds):
         if done >= LEAST_ROUNDS and time.perf_counter() - start > seconds:
@@ -52,6 +55,16 @@ def measure_latencies(
 def ordinary_ids(batch: int, length: int, vocabulary_size: int) -> torch.Tensor:
     """Ids ``(batch, length)``, none of which is a special symbol: those are the first four and perhaps the last."""
     return torch.arange(batch * length).view(batch, length) % (vocabulary_size - SPECIAL_SYMBOLS) + SPECIAL_SYMBOLS - 1
+
+
+def _warm_up(runner: Runner, ids: torch.Tensor) -> None:
+    try:
+        timed(runner, ids)
+    except Exception as error:  # each runtime has its own for a shape that a model does not take
+        if is_out_of_memory(error):
+            raise
+        reason = " ".join(str(error).split())
+        raise UserError(f"{runner.name}: cannot run {len(ids)} x {ids.size(1)} tokens: {reason}") from error
 
 
 @torch.inference_mode()

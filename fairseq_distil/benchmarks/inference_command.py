@@ -83,7 +83,9 @@ def run(options: argparse.Namespace) -> None:
             for record in measure_latencies(fitting, *shape):
                 records.append(record)
                 print(json.dumps(record), flush=True)
-    for claim in claims(records) if records else ():
+    if not records:
+        raise UserError("nothing was measured, for no model has as many positions as --length asks for")
+    for claim in claims(records):
         print(json.dumps(claim))
     if options.markdown:
         print(markdown(records))

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from fairseq_distil.errors import UserError
 
+INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+"""Types that a graph may want its inputs in."""
+
 
 class OnnxGraph:
     """A graph with the inputs ``input_ids`` and ``attention_mask``, on the CPU.
@@ -17,14 +20,14 @@ class OnnxGraph:
 
     def __init__(self, session: object) -> None:
         self._session = session
-        self._inputs = [node.name for node in session.get_inputs()]
+        self._inputs = {node.name: INTEGERS[node.type] for node in session.get_inputs()}
         self.outputs = [node.name for node in session.get_outputs()]
 
     def run(self, ids: Tensor) -> list[np.ndarray]:
         """Run it on ids ``(batch, length)`` without padding."""
         values = ids.numpy()
         feeds = {"input_ids": values, "attention_mask": np.ones_like(values)}
-        return self._session.run(None, {name: feeds[name] for name in self._inputs})
+        return self._session.run(None, {name: feeds[name].astype(dtype) for name, dtype in self._inputs.items()})
 
 
 def load_onnx(path: Path, threads: int) -> OnnxGraph:
@@ -46,4 +49,7 @@ def load_onnx(path: Path, threads: int) -> OnnxGraph:
     unknown = {node.name for node in session.get_inputs()} - {"input_ids", "attention_mask"}
     if unknown:
         raise UserError(f"{path}: wants the inputs {', '.join(sorted(unknown))} besides input_ids and attention_mask")
+    for node in session.get_inputs():
+        if node.type not in INTEGERS:
+            raise UserError(f"{path}: wants {node.name} as {node.type}, expected {' or '.join(INTEGERS)}")
     return OnnxGraph(session)

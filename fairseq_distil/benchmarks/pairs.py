@@ -25,24 +25,30 @@ def run_for_record(command: Sequence[str]) -> dict[str, Any]:
     """
     shown = shlex.join(command)
     try:
-        ended = subprocess.run(command, capture_output=True, text=True)
+        ended = subprocess.run(command, capture_output=True, text=True, errors="replace")
     except OSError as error:
         raise UserError(f"{shown}: {error}") from error
     if ended.returncode < 0:
-        killer = signal.Signals(-ended.returncode).name
-        hint = ", as the system does when memory runs out" * (killer == "SIGKILL")
-        raise UserError(f"{shown}: ended by {killer}{hint}")
+        hint = ", as the system does when memory runs out" * (-ended.returncode == signal.SIGKILL)
+        raise UserError(f"{shown}: ended by {_name_of_signal(-ended.returncode)}{hint}")
     if ended.returncode:
         reason = (ended.stderr.strip() or "no message").splitlines()[-1].removeprefix("error: ")
         raise UserError(f"{shown}: failed with exit status {ended.returncode}: {reason}")
     try:
         record = json.loads(ended.stdout.strip().splitlines()[-1])
         missing = [key for key in NEEDED if not _is_measured(record[key])]
-    except (IndexError, KeyError, TypeError, ValueError):
+    except (IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError):
         missing = NEEDED
     if missing:
         raise UserError(f"{shown}: its last line should be a JSON object with {' and '.join(NEEDED)}, both above 0")
     return record
+
+
+def _name_of_signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal, most of which have no name
+        return f"signal {number}"
 
 
 def _is_measured(value: Any) -> bool:

@@ -17,7 +17,7 @@ SPECIAL_SYMBOLS = 5
 ADDED = {
     "none": {},
     "hidden": {"hidden_weight": 1.0},
-    "relations": {"relation_weight": 1.0, "relation_heads": 12},
+    "relations": {"relation_weight": 1.0},
     "narrower": {},
 }
 """Settings of the criterion for what may be added to the published objective; a narrower student has no others."""
@@ -32,8 +32,8 @@ CHOICES = {
     "loop": ("step", "fairseq-train"),
 }
 HELP = {
-    "added": "to the published objective: hidden states of every student layer, relations of 12 heads of the last "
-    "layers, or a student with two thirds of the heads and the width, and its projection",
+    "added": "to the published objective: hidden states of every student layer, relations of the last layers, as many "
+    "as heads, or a student with two thirds of the heads and the width, and its projection",
     "layers": "layers of the teacher, the student has half; with masked_lm, of the encoder",
     "width": "width of the hidden states",
     "heads": "attention heads",

@@ -93,7 +93,10 @@ class DistilEncoderModel(BaseFairseqModel):
             self.compile_encoder()
 
     def compile_encoder(self) -> None:
-        """Compile the encoder's forward for every length that it meets; names in the state dict stay as they are."""
+        """Compile the encoder's forward for each length that it meets; names in the state dict stay as they are.
+
+        torch compiles a few lengths, by default 8, and computes others as if nothing had been compiled.
+        """
         self.encoder.compile(dynamic=False)
 
     def freeze_encoder(self) -> None:

@@ -55,7 +55,8 @@ class DistilEncoderConfig(FairseqDataclass):
         },
     )
     compile: bool = field(
-        default=False, metadata={"help": "compile the encoder with torch.compile, for samples of one length"}
+        default=False,
+        metadata={"help": "compile the encoder with torch.compile, for samples of one length, or of a few"},
     )
 
 

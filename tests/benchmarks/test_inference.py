@@ -129,7 +129,8 @@ def test_an_onnx_graph_gets_what_it_asks_for() -> None:
 
     class Session:
         def get_inputs(self) -> list:
-            return [SimpleNamespace(name="input_ids"), SimpleNamespace(name="attention_mask")]
+            types = {"input_ids": "tensor(int64)", "attention_mask": "tensor(int32)"}
+            return [SimpleNamespace(name=name, type=dtype) for name, dtype in types.items()]
 
         def get_outputs(self) -> list:
             return [SimpleNamespace(name="logits")]
@@ -143,7 +144,21 @@ def test_an_onnx_graph_gets_what_it_asks_for() -> None:
     assert graph.outputs == ["logits"]
     np.testing.assert_array_equal(fed["input_ids"], [[4, 5]])
     np.testing.assert_array_equal(fed["attention_mask"], [[1, 1]])
-    assert {array.dtype for array in fed.values()} == {np.dtype(np.int64)}
+    assert {name: array.dtype for name, array in fed.items()} == {"input_ids": np.int64, "attention_mask": np.int32}
+
+
+def test_a_model_that_does_not_take_the_ids(tmp_path: Path) -> None:
+    """RoBERTa counts two positions that no token can have, and a pooler is no part of what is compared."""
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = transformers.RobertaConfig(vocab_size=30, max_position_embeddings=8, **sizes)
+    model = transformers.RobertaModel(config)
+    model.save_pretrained(tmp_path)
+    (runner,) = load_runners("peer", tmp_path, ["float32"], "features", "cpu")
+    assert runner.parameters == sum(p.numel() for p in model.parameters()) - 8 * 8 - 8
+    measure_latencies([runner], batch=1, length=6, rounds=1, seconds=0, device="cpu")
+    with pytest.raises(UserError, match="^peer: cannot run 1 x 8 tokens: "):
+        measure_latencies([runner], batch=1, length=8, rounds=1, seconds=0, device="cpu")
 
 
 def test_onnx_does_not_run_on_a_gpu(tmp_path: Path) -> None:

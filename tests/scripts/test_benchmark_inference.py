@@ -43,6 +43,12 @@ def test_checkpoints(teacher_path: str, capsys: pytest.CaptureFixture[str]) -> N
     assert (claim["model"], claim["than"], claim["measured"], claim["met"]) == ("two", "one", 0, False)
 
 
+def test_nothing_to_measure(teacher_path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match="^nothing was measured, for no model has as many positions as --length"):
+        run(parse_options([*TINY, "--model", f"one={teacher_path}", "--length", "20"]))
+    assert "one: left out at length 20, it has fewer positions" in capsys.readouterr().err
+
+
 def test_onnx_files_of_our_own_export(
     teacher_path: str, data_with_tokenizer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
