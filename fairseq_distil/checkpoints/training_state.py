@@ -11,6 +11,8 @@ from fairseq_distil.errors import UserError
 
 IS_UNFINISHED = "is_unfinished"
 """In a checkpoint's position in the data: what is due after its update, such as validation, is yet to be done."""
+MEANS = "means"
+"""In the position of a checkpoint that ends an epoch or the run: the means that are told after it, by name."""
 
 MOST_COUNTED = 2**31
 """Updates, epochs and batches, which random seeds are made of; samples, too."""
@@ -84,8 +86,13 @@ def _require_position(position: Any) -> None:
     for name in {"shuffle", IS_UNFINISHED} & position.keys():
         if type(position[name]) is not bool:
             raise _damaged(f"train_iterator has {name} that is neither true nor false")
-    if {"version", IS_UNFINISHED, SEEN} & position.keys() and "iterations_in_epoch" not in position:
+    if {"version", IS_UNFINISHED, MEANS, SEEN} & position.keys() and "iterations_in_epoch" not in position:
         raise _damaged("train_iterator lacks iterations_in_epoch")
+    means = position.get(MEANS, {})
+    if not isinstance(means, dict) or not all(
+        isinstance(name, str) and type(value) is float for name, value in means.items()
+    ):
+        raise _damaged(f"train_iterator has {MEANS} that are not numbers by name")
     if SEEN in position:
         _require_seen(position)
 

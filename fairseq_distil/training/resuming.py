@@ -15,6 +15,7 @@ from fairseq_distil.checkpoints.atomic_saving import remove_unfinished
 from fairseq_distil.checkpoints.fall_back import fall_back_if_damaged
 from fairseq_distil.errors import UserError
 
+from .epoch_means import tell_means
 from .misfit import misfits_in_one_line
 from .surviving_loop import Position, SurvivingLoop
 
@@ -59,6 +60,7 @@ def load_checkpoint(cfg: DictConfig, trainer: Trainer, **settings: Any) -> tuple
         unfinished = None
         if extra_state is not None and trainer.get_num_updates() > 0 and not cfg.reset_dataloader:
             unfinished = Position.unfinished(extra_state["train_iterator"])
+            tell_means(command, trainer, extra_state["train_iterator"])
             if not cfg.reset_meters:
                 _load_running_means(extra_state)
         SurvivingLoop.of(command).begin(trainer, unfinished)

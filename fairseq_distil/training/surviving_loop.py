@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from fairseq_distil.checkpoints.training_state import IS_UNFINISHED
 from fairseq_distil.errors import UserError
 
+from .epoch_means import with_means
 from .lost_processes import explain_loss, find_dead_data_workers_between_updates
 from .stop_request import (
     StopRequested,
@@ -162,7 +163,10 @@ class SurvivingLoop:
         self._boundary, self._is_due = (iterator, iterator.iterations_in_epoch), True
         try:
             stop_if_requested()
-            outcome = self._validate_and_save(cfg, trainer, task, iterator, subsets, end_of_epoch)
+            position = iterator
+            if isinstance(iterator, EpochBatchIterator) and (end_of_epoch or _has_made_all_updates(cfg, trainer)):
+                position = Position(iterator.epoch, iterator.end_of_epoch(), with_means(iterator.state_dict()))
+            outcome = self._validate_and_save(cfg, trainer, task, position, subsets, end_of_epoch)
         except StopRequested:
             self._save(cfg, trainer)
             if not end_of_epoch:
@@ -193,7 +197,12 @@ def _forget_finished_aggregators() -> None:
 
 
 def _is_finished(cfg: DictConfig, trainer: Trainer) -> bool:
-    updates, max_update = trainer.get_num_updates(), cfg.optimization.max_update or math.inf
-    if updates >= max_update:
+    is_finished = _has_made_all_updates(cfg, trainer)
+    if is_finished:
+        updates, max_update = trainer.get_num_updates(), cfg.optimization.max_update
         logger.info("the run has made its %d updates of %d already", updates, max_update)
-    return updates >= max_update
+    return is_finished
+
+
+def _has_made_all_updates(cfg: DictConfig, trainer: Trainer) -> bool:
+    return trainer.get_num_updates() >= (cfg.optimization.max_update or math.inf)

@@ -34,6 +34,8 @@ def test_what_fairseq_and_this_project_store_passes() -> None:
         ({"epoch": -1}, "train_iterator has epoch that is not a whole number from 0"),
         ({"epoch": True}, "train_iterator has epoch that"),
         ({"iterations_in_epoch": 2**40}, "train_iterator has iterations_in_epoch that"),
+        ({"means": {"loss": "x"}}, "train_iterator has means that are not numbers by name"),
+        ({"means": [2.0]}, "train_iterator has means that are not numbers by name"),
         ({"shuffle": "x"}, "train_iterator has shuffle that is neither true nor false"),
         ({"seen_samples": torch.zeros(3, dtype=torch.uint8)}, "has seen_samples, but not all that belongs to it"),
         ({"samples": 17, "seen_samples": torch.zeros(2, dtype=torch.uint8)}, "has seen_samples that are not 3 bytes"),

@@ -70,3 +70,45 @@ def test_killed_at_random_moments(
     arguments = distillation_options(save_dir, **STUDENT)
     moments = islice(random_moments(seed), kills)
     print(f"{kill_again_and_again(commands, arguments, moments, student, save_dir)} kills survived")
+
+
+KILLED_BEFORE_THE_LINE = """
+import os, signal, sys
+from fairseq.logging import metrics
+from fairseq_cli import train
+
+line_to_lose = int(sys.argv.pop(1))
+training_stats = train.get_training_stats
+is_epochs, lines = [], []
+smoothed_values = metrics.get_smoothed_values
+
+def noted_values(name):
+    is_epochs.append(name == "train")
+    return smoothed_values(name)
+
+def training_stats_or_death(stats):
+    lines.append(is_epochs[-1])
+    if sum(lines) == line_to_lose:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return training_stats(stats)
+
+metrics.get_smoothed_values, train.get_training_stats = noted_values, training_stats_or_death
+sys.argv[0] = "fairseq-train"
+train.cli_main()
+"""
+
+
+@pytest.mark.parametrize("line", [2, 3], ids=["epoch", "run"])
+def test_killed_between_the_last_checkpoint_and_the_line_of_means(
+    line: int, commands: ForkedCommands, student: Run, distillation_options: Options, tmp_path: Path
+) -> None:
+    """Of the second epoch, after 42 updates, and of what the run makes of the third, 2 updates."""
+    script, save_dir = tmp_path / "killed_train.py", tmp_path / "run"
+    script.write_text(KILLED_BEFORE_THE_LINE)
+    arguments = distillation_options(save_dir, **STUDENT)
+    killed = commands.run(str(script), str(line), *arguments, save_dir=save_dir)
+    assert killed.exit_status == -signal.SIGKILL
+    assert updates_of(save_dir / "checkpoint_last.pt") == {2: 42, 3: 44}[line]
+    assert max(killed.scalars("train")["loss"]) == {2: 21, 3: 42}[line]
+    run = commands.run("fairseq-train", *arguments, save_dir=save_dir).assert_succeeded()
+    assert_ended_alike(run, student, from_update=1)
