@@ -52,7 +52,8 @@ def save_atomically(checkpoint: Mapping[str, Any], filename: str, async_write: b
     if async_write or not PathManager.supports_rename(filename):
         return _save_remotely(checkpoint, filename, async_write)
     try:
-        _require_finite(checkpoint["model"], filename)
+        for part in ("model", "criterion"):  # a criterion may have weights of its own
+            _require_finite(checkpoint.get(part) or {}, filename)
         _replace(filename, partial(torch.save, checkpoint))
     except UserError as error:
         if os.path.basename(filename) != POST_MORTEM:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from fairseq_distil.checkpoints.atomic_saving import copy_atomically
-from fairseq_distil.checkpoints.zip_check import is_plain
+from fairseq_distil.checkpoints.zip_check import require_plain_zip
 from fairseq_distil.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -25,8 +25,9 @@ def is_whole(path: Path) -> bool:
     torch does not look at the checksums, and takes records for something else by some of the bits that describe them.
     """
     try:
+        require_plain_zip(path)  # before what is compressed is expanded
         with zipfile.ZipFile(path) as archive:
-            if archive.testzip() is not None or not all(map(is_plain, archive.infolist())):
+            if archive.testzip() is not None:
                 return False
         torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except Exception:  # damage can make anything of a file

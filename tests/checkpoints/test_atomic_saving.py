@@ -110,9 +110,10 @@ def test_ctrl_c_is_not_tried_again(path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_weights_that_are_not_finite_are_not_written(value: float, path: Path) -> None:
     damaged = {name: tensor.clone() for name, tensor in CHECKPOINT["model"].items()}
     damaged["weight3"][5] = value
-    with pytest.raises(UserError, match="checkpoint_last.pt: not written, for weight3 holds values that are not fin"):
-        save_atomically({"model": damaged}, str(path))
-    assert path.read_bytes() == OLD
+    for checkpoint in ({"model": damaged}, {"model": {}, "criterion": damaged}):
+        with pytest.raises(UserError, match="checkpoint_last.pt: not written, for weight3 holds values that are not f"):
+            save_atomically(checkpoint, str(path))
+        assert path.read_bytes() == OLD
 
 
 def test_the_post_mortem_is_no_error_of_its_own(path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,14 @@ def test_any_bit_of_what_describes_the_values(tmp_path: Path) -> None:
         else:
             found += 1
     assert found > len(content) / 4
+
+
+def test_what_is_compressed_is_not_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "checkpoint_last.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/0", bytes(10_000))
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("a record was read"))
+    assert not is_whole(path)
 
 
 @every_damage
