@@ -17,6 +17,7 @@ MEANS = "means"
 MOST_COUNTED = 2**31
 """Updates, epochs and batches, which random seeds are made of; samples, too."""
 MOST_DECIMALS = 99
+LONGEST_NAME = 200
 VALUES_OF_METERS = {
     "AverageMeter": ("val", "sum", "count"),
     "SumMeter": ("sum",),
@@ -34,6 +35,11 @@ AVERAGE_SUFFIXES = ("loss", "ppl", "accuracy", "agreement")
 def is_count(value: Any) -> bool:
     """Whether it is a whole number, not negative, that can be counted to."""
     return type(value) is int and 0 <= value < MOST_COUNTED
+
+
+def is_name(value: Any) -> bool:
+    """Whether it can be the name of a value in a log: short, and nothing that a terminal would act on."""
+    return isinstance(value, str) and len(value) <= LONGEST_NAME and value.isprintable()
 
 
 def is_number(value: Any) -> bool:
@@ -89,9 +95,7 @@ def _require_position(position: Any) -> None:
     if {"version", IS_UNFINISHED, MEANS, SEEN} & position.keys() and "iterations_in_epoch" not in position:
         raise _damaged("train_iterator lacks iterations_in_epoch")
     means = position.get(MEANS, {})
-    if not isinstance(means, dict) or not all(
-        isinstance(name, str) and type(value) is float for name, value in means.items()
-    ):
+    if not isinstance(means, dict) or not all(is_name(name) and type(value) is float for name, value in means.items()):
         raise _damaged(f"train_iterator has {MEANS} that are not numbers by name")
     if SEEN in position:
         _require_seen(position)
@@ -118,7 +122,7 @@ def _is_meter(entry: Any) -> bool:
     if not isinstance(entry, tuple | list) or len(entry) != 4:
         return False
     priority, key, kind, values = entry
-    if not (type(priority) is int and isinstance(key, str) and isinstance(kind, str) and isinstance(values, dict)):
+    if not (type(priority) is int and is_name(key) and isinstance(kind, str) and isinstance(values, dict)):
         return False
     if kind not in _kinds_of(key):
         return False

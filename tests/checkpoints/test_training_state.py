@@ -35,6 +35,7 @@ def test_what_fairseq_and_this_project_store_passes() -> None:
         ({"epoch": True}, "train_iterator has epoch that"),
         ({"iterations_in_epoch": 2**40}, "train_iterator has iterations_in_epoch that"),
         ({"means": {"loss": "x"}}, "train_iterator has means that are not numbers by name"),
+        ({"means": {"x\x1b[31m\nINFO": 1.0}}, "train_iterator has means that are not numbers by name"),
         ({"means": [2.0]}, "train_iterator has means that are not numbers by name"),
         ({"shuffle": "x"}, "train_iterator has shuffle that is neither true nor false"),
         ({"seen_samples": torch.zeros(3, dtype=torch.uint8)}, "has seen_samples, but not all that belongs to it"),
@@ -52,6 +53,8 @@ def test_positions_that_cannot_be_are_refused(position: dict[str, Any], message:
     [
         (10, "wall", "AverageMeter", {"val": 1, "sum": 1, "count": 1}),
         (10, "loss", "OrderedDict", {}),
+        (10, "x\nforged", "SumMeter", {"sum": 1.0}),
+        (10, 201 * "x", "SumMeter", {"sum": 1.0}),
         (10, "loss", "SumMeter", {"sum": 1.0}),
         (10, "_of_a_plugin", "TimeMeter", {"init": 0, "n": 1}),
         (10, "_of_a_plugin", "SumMeter", {"sum": "x"}),
