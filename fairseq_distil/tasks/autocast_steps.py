@@ -23,6 +23,7 @@ class AutocastSteps:
         """One forward, under autocast, and backward; see :meth:`fairseq.tasks.FairseqTask.train_step`."""
         if sample["target"].device.type == "cpu":
             keep_released_memory()
+        sample = self.masked_for(sample, update_num)
         model.train()
         model.set_num_updates(update_num)
         with torch.autograd.profiler.record_function("forward"), self._autocast(sample):
@@ -34,8 +35,13 @@ class AutocastSteps:
         return loss, sample_size, logging_output
 
     def valid_step(self, sample: Dict[str, Any], model: BaseFairseqModel, criterion: torch.nn.Module) -> Any:
+        sample = self.masked_for(sample, None)
         with self._autocast(sample):
             return super().valid_step(sample, model, criterion)
+
+    def masked_for(self, sample: Dict[str, Any], update: Optional[int]) -> Dict[str, Any]:
+        """A batch with the masks of an update; None: of validation. As it is, unless the task changes masks."""
+        return sample
 
     def _autocast(self, sample: Dict[str, Any]) -> torch.autocast:
         device_type, name = sample["target"].device.type, str(self.cfg.autocast_dtype)

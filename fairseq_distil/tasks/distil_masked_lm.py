@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any, Dict, List, Optional
 
 import numpy as np
-import torch
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion
 from fairseq.data import Dictionary, FairseqDataset
@@ -81,25 +80,12 @@ class DistilMaskedLMTask(ProjectTask, MaskedLMTask):
         require_valid_ids = partial(require_ids_in_vocabulary, path, self.data_vocabulary_size)
         self.datasets[split] = MaskedLMDataset(blocks, scheme, self.cfg.seed, require_valid_ids, is_to_be_thinned)
 
-    def train_step(
-        self,
-        sample: Dict[str, Any],
-        model: BaseFairseqModel,
-        criterion: torch.nn.Module,
-        optimizer: Any,
-        update_num: int,
-        ignore_grad: bool = False,
-    ) -> Any:
-        """Learn from a batch, with the masks of its update; see :meth:`fairseq.tasks.FairseqTask.train_step`."""
-        if LOWEST_RATES in sample:
-            sample = thinned(sample, self.mask_prob_schedule(update_num), self.dictionary.pad())
-        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
-
-    def valid_step(self, sample: Dict[str, Any], model: BaseFairseqModel, criterion: torch.nn.Module) -> Any:
-        """Evaluate a batch, of training data too with the masks of ``mask_prob``."""
-        if LOWEST_RATES in sample:
-            sample = thinned(sample, self.cfg.mask_prob, self.dictionary.pad())
-        return super().valid_step(sample, model, criterion)
+    def masked_for(self, sample: Dict[str, Any], update: Optional[int]) -> Dict[str, Any]:
+        """A batch with the masks that ``mask_prob_schedule`` gives it; in validation, of ``mask_prob``."""
+        if LOWEST_RATES not in sample:
+            return sample
+        rate = self.cfg.mask_prob if update is None else self.mask_prob_schedule(update)
+        return thinned(sample, rate, self.dictionary.pad())
 
     def build_dataset_for_inference(
         self, src_tokens: List[Tensor], src_lengths: List[int], sort: bool = True

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,8 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 from PIL import Image
+
+from ..interrupted_scripts import assert_ended_by
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPT = EXAMPLES / "compare_students.sh"
@@ -158,15 +159,7 @@ def test_a_signal_ends_the_training_too(folder: Path, number: signal.Signals) ->
         "preexec_fn": lambda: [signal.signal(ignored, signal.SIG_DFL) for ignored in (signal.SIGINT, signal.SIGHUP)]
     }
     with subprocess.Popen(["bash", script, *options], cwd=folder, env=environment, **pipes, **heeding) as process:
-        deadline = time.monotonic() + 60
-        while not training.exists():
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.02)
-        process.send_signal(number)
-        _, stderr = process.communicate(timeout=30)
-    assert (process.returncode, stderr) == (128 + number, "interrupted; the same command goes on from here\n")
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(training.read_text()), 0)
+        assert_ended_by(number, process, training)
 
 
 @pytest.mark.slow

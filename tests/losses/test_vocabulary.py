@@ -12,46 +12,21 @@ from torch.utils._pytree import tree_leaves
 
 from fairseq_distil.losses import (
     TermScales,
-    VocabularyLoss,
     VocabularyProjection,
     reference_vocabulary_loss,
     vocabulary_loss,
 )
 from fairseq_distil.losses import vocabulary as vocabulary_module
 
-VOCABULARY = 47
-ROW_BYTES = 4 * VOCABULARY
-PUBLISHED = TermScales(temperature=2.0, soft_target=5.0, mlm=2.0 / 0.15)
-
-
-def random_projection(rows: int, width: int, seed: int, dtype: torch.dtype = torch.float32) -> VocabularyProjection:
-    generator = torch.Generator().manual_seed(seed)
-    shapes = ((rows, width), (VOCABULARY, width), (VOCABULARY,))
-    return VocabularyProjection(*(torch.randn(shape, generator=generator).to(dtype) for shape in shapes))
-
-
-def random_targets(masked_rows: int) -> Tensor:
-    return torch.randint(VOCABULARY, (masked_rows,), generator=torch.Generator().manual_seed(9))
-
-
-def with_gradients(
-    function: Callable, student: VocabularyProjection, *arguments: object, **options: int
-) -> tuple[VocabularyLoss, tuple[Tensor, ...]]:
-    leaves = VocabularyProjection(*(tensor.clone().requires_grad_() for tensor in student))
-    losses = function(leaves, *arguments, **options)
-    # Not 1, so that the gradient that arrives from outside is seen to count.
-    return losses, torch.autograd.grad(3 * losses.total, leaves)
-
-
-def assert_equal_losses(actual: tuple, expected: tuple, atol: float, rtol: float) -> None:
-    for name, value, reference in zip(VocabularyLoss._fields, actual[0], expected[0], strict=True):
-        torch.testing.assert_close(
-            value, reference, atol=atol, rtol=rtol, msg=lambda text, name=name: f"{name}: {text}"
-        )
-    for name, value, reference in zip(VocabularyProjection._fields, actual[1], expected[1], strict=True):
-        torch.testing.assert_close(
-            value, reference, atol=atol, rtol=rtol, msg=lambda text, name=name: f"{name}: {text}"
-        )
+from .projections import (
+    PUBLISHED,
+    ROW_BYTES,
+    VOCABULARY,
+    assert_equal_losses,
+    random_projection,
+    random_targets,
+    with_gradients,
+)
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 3 * ROW_BYTES, 8 * ROW_BYTES, 2**26], ids=["1", "2", "8", "all"])
@@ -141,109 +116,6 @@ def test_autocast_is_close_to_float32() -> None:
     for gradient, reference in zip(gradients, expected[1], strict=True):
         assert (gradient - reference).norm() < 0.01 * reference.norm()
     assert losses.total.item() == pytest.approx(exact.total.item(), rel=0.01)
-
-
-@pytest.mark.parametrize("tile_bytes", [1, 5 * ROW_BYTES + 3, 2**26])
-@pytest.mark.parametrize("top_k", [1, 2, 13, VOCABULARY - 1, VOCABULARY])
-@pytest.mark.parametrize("scales", [PUBLISHED, TermScales(0.5, 1.0, 0.0), TermScales(8.0, 2.5, 1.0)], ids=str)
-@pytest.mark.parametrize(("rows", "masked_rows"), [(17, 3), (7, 7), (0, 0), (1, 0)])
-def test_top_k(rows: int, masked_rows: int, scales: TermScales, top_k: int, tile_bytes: int) -> None:
-    student, teacher = random_projection(rows, 12, seed=1), random_projection(rows, 5, seed=2)
-    arguments = (student, [teacher], random_targets(masked_rows), scales._replace(top_k=top_k))
-    assert_equal_losses(
-        with_gradients(vocabulary_loss, *arguments, chunk_bytes=8 * ROW_BYTES, tile_bytes=tile_bytes),
-        with_gradients(reference_vocabulary_loss, *arguments),
-        atol=1e-4,
-        rtol=1e-5,
-    )
-
-
-def test_the_top_k_of_the_whole_vocabulary_are_all_words() -> None:
-    arguments = (random_projection(17, 12, seed=1), [random_projection(17, 5, seed=2)], random_targets(3))
-    full, all_words = (
-        with_gradients(vocabulary_loss, *arguments, PUBLISHED._replace(top_k=top_k)) for top_k in (None, VOCABULARY)
-    )
-    torch.testing.assert_close(all_words, full, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("top_k", [0, -1, VOCABULARY + 1])
-def test_top_k_that_there_are_not(top_k: int) -> None:
-    arguments = (random_projection(3, 5, seed=1), [random_projection(3, 5, seed=2)], random_targets(1))
-    with pytest.raises(ValueError, match=f"there are no {top_k} most likely words of a vocabulary of 47"):
-        vocabulary_loss(*arguments, PUBLISHED._replace(top_k=top_k))
-
-
-@pytest.mark.parametrize("student_gap", [0.0, 30.0, 400.0])
-@pytest.mark.parametrize("teacher_gap", [0.0, 30.0, 400.0])
-def test_words_beyond_the_top_k_that_are_all_but_impossible(student_gap: float, teacher_gap: float) -> None:
-    """1 - p of float32 would be 0 from a gap of 17 on, and exp(-gap) is from 104 on."""
-    student, teacher = random_projection(5, 3, seed=1), random_projection(5, 3, seed=1)
-    for projection, gap in ((student, student_gap), (teacher, teacher_gap)):
-        projection.bias[:2] += gap
-    found, gradients = with_gradients(
-        vocabulary_loss, student, [teacher], random_targets(0), TermScales(1.0, 1.0, 0.0, top_k=2)
-    )
-    # In float64 all of it is far from underflow.
-    exact = VocabularyProjection(*(tensor.double().requires_grad_() for tensor in student))
-    probabilities = [projection.logits().softmax(-1) for projection in (exact, teacher.to(torch.float64))]
-    words = probabilities[1].topk(2).indices
-    q, p = (torch.cat([of.gather(1, words), of.scatter(1, words, 0).sum(1, True)], 1) for of in probabilities)
-    divergence = (p * (p.log() - q.log())).sum()
-    assert found.soft_target.item() == pytest.approx(divergence.item(), rel=1e-5, abs=1e-4)
-    for gradient, reference in zip(gradients, torch.autograd.grad(3 * divergence, exact), strict=True):
-        torch.testing.assert_close(gradient, reference.float(), atol=1e-4, rtol=1e-5)
-
-
-@pytest.mark.parametrize("tile_bytes", [1, 5 * ROW_BYTES + 3, 2**26])
-@pytest.mark.parametrize("top_k", [None, 5])
-@pytest.mark.parametrize("temperature", [0.5, 2.0])
-@pytest.mark.parametrize("weights", [(0.5, 0.5), (0.999, 0.001), (0.2, 0.3, 0.5)], ids=str)
-@pytest.mark.parametrize(("rows", "masked_rows"), [(17, 3), (0, 0)])
-def test_several_teachers(
-    rows: int, masked_rows: int, weights: tuple[float, ...], temperature: float, top_k: int | None, tile_bytes: int
-) -> None:
-    """Of any width, and all of them constants."""
-    student = random_projection(rows, 12, seed=1)
-    teachers = [random_projection(rows, 5 + index, seed=2 + index) for index in range(len(weights))]
-    scales = TermScales(temperature, 5.0, 2.0, top_k, weights)
-    arguments = (student, teachers, random_targets(masked_rows), scales)
-    assert_equal_losses(
-        with_gradients(vocabulary_loss, *arguments, chunk_bytes=8 * ROW_BYTES, tile_bytes=tile_bytes),
-        with_gradients(reference_vocabulary_loss, *arguments),
-        atol=1e-4,
-        rtol=1e-5,
-    )
-
-
-def test_twice_the_same_teacher_is_that_teacher() -> None:
-    student, teacher = random_projection(17, 12, seed=1), random_projection(17, 5, seed=2)
-    two = with_gradients(
-        vocabulary_loss, student, [teacher] * 2, random_targets(3), PUBLISHED._replace(teacher_weights=(0.3, 0.7))
-    )
-    one = with_gradients(vocabulary_loss, student, [teacher], random_targets(3), PUBLISHED)
-    assert_equal_losses(two, one, atol=1e-4, rtol=1e-5)
-
-
-@pytest.mark.parametrize("function", [vocabulary_loss, reference_vocabulary_loss])
-def test_a_mixture_by_hand(function: Callable) -> None:
-    """Of (1/2, 1/2) and (1/10, 9/10), a quarter of the second: (2/5, 3/5)."""
-    student = VocabularyProjection(torch.zeros(1, 1), torch.zeros(2, 1), torch.zeros(2))
-    teachers = [student, student._replace(bias=torch.tensor([0.0, math.log(9)]))]
-    scales = TermScales(1.0, 1.0, 0.0, teacher_weights=(0.75, 0.25))
-    losses = function(student, teachers, torch.tensor([1]), scales)
-    expected = 0.4 * math.log(0.8) + 0.6 * math.log(1.2)
-    assert losses.soft_target.item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_words_that_only_one_teacher_finds_possible() -> None:
-    """Nothing becomes log 0, and half of the mixture is each teacher's word."""
-    zeros = VocabularyProjection(torch.zeros(1, 1), torch.zeros(3, 1), torch.zeros(3))
-    teachers = [zeros._replace(bias=torch.tensor(bias)) for bias in ([500.0, 0.0, 0.0], [0.0, 500.0, 0.0])]
-    losses, gradients = with_gradients(
-        vocabulary_loss, zeros, teachers, random_targets(0), TermScales(1.0, 1.0, 0.0, teacher_weights=(0.5, 0.5))
-    )
-    assert losses.soft_target.item() == pytest.approx(math.log(3 / 2), rel=1e-5)
-    torch.testing.assert_close(gradients[2], 3 * torch.tensor([1 / 3 - 1 / 2, 1 / 3 - 1 / 2, 1 / 3]))
 
 
 @pytest.mark.parametrize("function", [vocabulary_loss, reference_vocabulary_loss])

@@ -7,11 +7,12 @@ import random
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
+
+from ..interrupted_scripts import assert_ended_by
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "quickstart.sh"
 NAMES = ["teacher", "student", "no_teacher"]
@@ -145,15 +146,7 @@ def test_steps_in_order_and_what_is_finished_is_not_done_again(rehearsal: Rehear
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_the_script_ends_the_training_too(rehearsal: Rehearsal, number: signal.Signals) -> None:
     with rehearsal.start("text.txt", waits="teacher") as process:
-        deadline = time.monotonic() + 60
-        while not rehearsal.pid.exists() or not rehearsal.pid.read_text():
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.02)
-        process.send_signal(number)
-        _, stderr = process.communicate(timeout=30)
-    assert (process.returncode, stderr) == (128 + number, "interrupted; the same command goes on from here\n")
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(rehearsal.pid.read_text()), 0)
+        assert_ended_by(number, process, rehearsal.pid)
     assert rehearsal.run("text.txt").returncode == 0
     assert rehearsal.worked() == ["teacher", "student", "no_teacher", "evaluate", "plot_training"]
 
