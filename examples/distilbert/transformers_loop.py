@@ -5,7 +5,7 @@
     python scripts/benchmark_training.py --peer "$peer"
     python scripts/benchmark_training.py --dtype bfloat16 --peer "$peer --bf16"
 
-BertForMaskedLM of base size teaches DistilBertForMaskedLM, both of random weights, on random ids; everything is as
+BertForMaskedLM teaches DistilBertForMaskedLM of half its layers, both of random weights, on random ids; everything is as
 transformers and torch do it: logits of all tokens, of which the selected ones enter the terms, AdamW and clipping. The
 last line is the record that the benchmark reads.
 """
@@ -21,10 +21,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import BertConfig, BertForMaskedLM, DistilBertConfig, DistilBertForMaskedLM
 
-VOCABULARY, MASK, LAYERS = 30522, 103, 12
-FIRST_WORD = 1000
+MASK, FIRST_WORD = 103, 1000
 MASK_PROBABILITY, TEMPERATURE, CLIP_NORM = 0.15, 2.0, 5.0
 WARM_UP_STEPS = 2
+RECORDED = ("batch", "length", "layers", "width", "heads", "vocab", "positions", "bf16", "device")
 
 
 def objective(teacher: BertForMaskedLM, student: DistilBertForMaskedLM, ids: Tensor, positions: str) -> Tensor:
@@ -46,6 +46,29 @@ def objective(teacher: BertForMaskedLM, student: DistilBertForMaskedLM, ids: Ten
     return 5 * TEMPERATURE**2 * soft_target + 2 * mlm + (1 - cosine).mean()
 
 
+def build_models(options: argparse.Namespace) -> tuple[BertForMaskedLM, DistilBertForMaskedLM]:
+    """A teacher of the sizes that are asked for, and a student of half its layers."""
+    width, heads, vocabulary = options.width, options.heads, options.vocab
+    positions = max(512, options.length)
+    teacher = BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        num_hidden_layers=options.layers,
+        num_attention_heads=heads,
+        intermediate_size=4 * width,
+        max_position_embeddings=positions,
+    )
+    student = DistilBertConfig(
+        vocab_size=vocabulary,
+        dim=width,
+        n_layers=options.layers // 2,
+        n_heads=heads,
+        hidden_dim=4 * width,
+        max_position_embeddings=positions,
+    )
+    return BertForMaskedLM(teacher).eval().requires_grad_(False), DistilBertForMaskedLM(student).train()
+
+
 def peak_mib(device: torch.device) -> float:
     """Of the GPU's allocator, or the largest resident set, to which imports of fairseq would add."""
     if device.type == "cuda":
@@ -58,18 +81,21 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--layers", type=int, default=12, help="of the teacher")
+    parser.add_argument("--width", type=int, default=768)
+    parser.add_argument("--heads", type=int, default=12)
+    parser.add_argument("--vocab", type=int, default=30522)
     parser.add_argument("--positions", choices=["all", "masked"], default="all")
     parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     torch.manual_seed(1)
     device = torch.device(options.device)
-    teacher = BertForMaskedLM(BertConfig()).to(device).eval().requires_grad_(False)
-    student = DistilBertForMaskedLM(DistilBertConfig()).to(device).train()
+    teacher, student = (model.to(device) for model in build_models(options))
     optimizer = torch.optim.AdamW(student.parameters(), lr=5e-4, betas=(0.9, 0.98), eps=1e-6)
 
     def step() -> Tensor:
-        ids = torch.randint(FIRST_WORD, VOCABULARY, (options.batch, options.length), device=device)
+        ids = torch.randint(FIRST_WORD, options.vocab, (options.batch, options.length), device=device)
         with torch.autocast(device.type, torch.bfloat16) if options.bf16 else nullcontext():
             loss = objective(teacher, student, ids, options.positions)
         optimizer.zero_grad()
@@ -92,8 +118,7 @@ def main() -> None:
         "tokens_per_second": round(options.batch * options.length / seconds, 1),
         "peak_mib": round(peak_mib(device)),
         "last_loss": last_loss,
-        "layers": LAYERS,
-        **{name: getattr(options, name) for name in ("batch", "length", "positions", "bf16", "device")},
+        **{name: getattr(options, name) for name in RECORDED},
     }
     print(json.dumps(record))
 
