@@ -5,9 +5,9 @@
     python scripts/benchmark_training.py --peer "$peer"
     python scripts/benchmark_training.py --dtype bfloat16 --peer "$peer --bf16"
 
-BertForMaskedLM teaches DistilBertForMaskedLM of half its layers, both of random weights, on random ids; everything is as
-transformers and torch do it: logits of all tokens, of which the selected ones enter the terms, AdamW and clipping. As in
-the script of DistilBERT's authors, the cross-entropy is of all tokens, of which the unmasked ones are ignored;
+BertForMaskedLM teaches DistilBertForMaskedLM of half its layers, both of random weights, on random ids; everything is
+as transformers and torch do it: logits of all tokens, of which the selected ones enter the terms, AdamW, clipping.
+As in the script of DistilBERT's authors, the cross-entropy is of all tokens, of which the unmasked ones are ignored;
 --cross-entropy masked takes the masked ones out first, which is faster. The last line is the record that the benchmark
 reads.
 """
