@@ -1,53 +1,71 @@
 """A file that is whole or not there."""
 
 import fcntl
+import glob
 import os
+import secrets
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+ASIDE = ".tmp"
+"""At the end of the name of a file that is not whole yet."""
+
 
 def write_whole(path: Path, text: str) -> None:
     """Write text aside, then rename it; folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_whole(path, lambda file: file.write(text.encode()), path.with_name(f".{path.name}.partial"))
+    replace_whole(path, lambda file: file.write(text.encode()))
 
 
-def replace_whole(path: Path, write: Callable[[BinaryIO], object], aside: Path) -> None:
+def replace_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Have a new file filled and put on the disk, and then give it the name of the old one, which stays until then.
+
+    Until it is whole it has a name that no other process uses, ``<name>.<8 hexadecimal digits>.tmp``, and is gone if it
+    does not become so; after a kill it stays behind until the next call.
 
     Args:
         path: of the file
         write: fills the new one
-        aside: name of the new one in the same folder until it is whole; gone if it does not become so
     """
-    try:
-        with open(aside, "wb") as file:
-            mark_in_use(file.fileno())
+    remove_left_behind(path.parent, f"{glob.escape(path.name)}.{'[0-9a-f]' * 8}{ASIDE}")
+    with _open_aside(path) as file:
+        try:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(aside, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(aside)
-        raise
+            os.replace(file.name, path)  # while it is in use
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(file.name)
+            raise
     _sync_folder(path.parent)
 
 
-def mark_in_use(descriptor: int) -> bool:
-    """Keep :func:`remove_left_behind` from what is open there, as long as this process has it open, or lives.
+def _open_aside(path: Path) -> BinaryIO:
+    while True:
+        aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{ASIDE}")
+        file = open(aside, "xb")  # noqa: SIM115  the caller closes it
+        if keep(aside, file.fileno()):
+            return file
+        file.close()
+
+
+def keep(path: Path, descriptor: int) -> bool:
+    """Keep :func:`remove_left_behind` from what was just made, as long as this process has it open, or lives.
+
+    Args:
+        path: a name that no other process uses
+        descriptor: of what was opened there
 
     Returns:
-        False if it is in use already, or the file system has no locks
+        False if it was removed before it was locked
     """
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+    with suppress(OSError):  # the file system has no locks, and nothing is removed
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return path.exists()
 
 
 def remove_left_behind(folder: Path, *patterns: str) -> None:
@@ -61,8 +79,7 @@ def remove_left_behind(folder: Path, *patterns: str) -> None:
 def _remove_unless_in_use(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
-        if not mark_in_use(descriptor):
-            return
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if path.is_dir():
             shutil.rmtree(path)
         else:

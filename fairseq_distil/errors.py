@@ -64,10 +64,17 @@ def show_user_errors_in_one_line() -> None:
     sys.excepthook = hook
 
 
-def _user_error_behind(error: BaseException | None) -> BaseException | None:
+def _user_error_behind(error: BaseException) -> BaseException | None:
     """The error itself, or the one that fairseq hid behind its own, as it does when a checkpoint does not load."""
-    while error is not None and not isinstance(error, UserError):
-        if isinstance(error, OSError) and error.errno in DISK_ERRORS and error.filename is not None:
-            return error
-        error = error.__cause__ or error.__context__
-    return error
+    for link in chain_of(error):
+        is_of_disk = isinstance(link, OSError) and link.errno in DISK_ERRORS and link.filename is not None
+        if is_of_disk or isinstance(link, UserError):
+            return link
+    return None
+
+
+def chain_of(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those behind it, the last first, as far as Python would show them."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

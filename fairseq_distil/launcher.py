@@ -37,11 +37,11 @@ class Worker:
         Raises:
             UserError: srun alone has started several, which would know nothing of each other
         """
-        tasks = environment.get("SLURM_NTASKS", "1")
+        tasks = environment.get("SLURM_STEP_NUM_TASKS", "1")  # not SLURM_NTASKS, which a batch script has, too
         if "RANK" not in environment and tasks != "1":
             raise UserError(
-                f"SLURM_NTASKS is {tasks}, but the processes that srun starts do not train together, and would write "
-                "the same files: let srun start one torchrun on each node, as examples/distilbert/slurm.sh does"
+                f"SLURM_STEP_NUM_TASKS is {tasks}, but the processes that srun starts do not train together, and would "
+                "write the same files: let srun start one torchrun on each node, as examples/distilbert/slurm.sh does"
             )
         return cls(
             *(

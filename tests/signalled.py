@@ -53,8 +53,8 @@ class CountingFile(io.BufferedWriter):
 
 
 def open_counting(path: Any, mode: str = "r", *settings: Any, **more: Any) -> Any:
-    if mode == "wb" and str(path).endswith(".pt.tmp"):
-        return CountingFile(io.FileIO(path, "wb"))
+    if mode == "xb" and ".pt." in str(path):  # as it is called until it is whole
+        return CountingFile(io.FileIO(path, mode))
     return open_as_ever(path, mode, *settings, **more)
 
 

@@ -25,10 +25,24 @@ def test_a_user_error_behind_an_error_of_fairseq(capsys: pytest.CaptureFixture) 
         try:
             raise UserError("checkpoint x: of another encoder")
         except Exception:
-            raise Exception("Cannot load model parameters") from None
+            raise Exception("Cannot load model parameters")  # noqa: B904  as fairseq does it
     except Exception as error:
         sys.excepthook(type(error), error, error.__traceback__)
     assert capsys.readouterr().err == "error: checkpoint x: of another encoder\n"
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True])
+def test_what_python_would_not_show_is_not_told(is_wrapped: bool, capsys: pytest.CaptureFixture) -> None:
+    """The user error was dealt with; what ended the program is something else."""
+    try:
+        try:
+            raise UserError("checkpoint x: of another encoder")
+        except UserError:
+            raise ZeroDivisionError("a fault of ours") from (KeyError("best") if is_wrapped else None)
+    except ZeroDivisionError as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+    printed = capsys.readouterr().err
+    assert "Traceback" in printed and "ZeroDivisionError: a fault of ours" in printed
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])

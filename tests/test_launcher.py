@@ -52,10 +52,16 @@ def test_one_process_is_not_distributed() -> None:
 
 
 def test_several_processes_of_srun_alone_are_refused() -> None:
-    with pytest.raises(UserError, match="^SLURM_NTASKS is 4, but .* one torchrun on each node"):
-        Worker.of_torchrun({"SLURM_NTASKS": "4"})
-    assert Worker.of_torchrun({"SLURM_NTASKS": "1"}).world_size == 1
-    assert Worker.of_torchrun(THIRD_OF_FOUR | {"SLURM_NTASKS": "4"}).rank == 2
+    job = {"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}
+    with pytest.raises(UserError, match="^SLURM_STEP_NUM_TASKS is 4, but .* one torchrun on each node"):
+        Worker.of_torchrun(job | {"SLURM_STEP_NUM_TASKS": "4"})
+    assert Worker.of_torchrun(job | {"SLURM_STEP_NUM_TASKS": "1"}).world_size == 1
+    assert Worker.of_torchrun(THIRD_OF_FOUR | job | {"SLURM_STEP_NUM_TASKS": "4"}).rank == 2
+
+
+def test_one_process_in_a_batch_script_for_several_tasks_is_not_refused() -> None:
+    """Slurm tells the script of the job's tasks, but not of those of a step, for srun has started none."""
+    assert Worker.of_torchrun({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}) == Worker(0, 0, 1)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,16 +17,17 @@ from typing import Any, BinaryIO
 import torch
 from fairseq import checkpoint_utils, file_io
 from fairseq.file_io import PathManager
+from torch import Tensor
 
-from fairseq_distil.atomic_file import remove_left_behind, replace_whole
-from fairseq_distil.errors import UserError
+from fairseq_distil.atomic_file import ASIDE, remove_left_behind, replace_whole
+from fairseq_distil.errors import UserError, chain_of
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 SECONDS_BETWEEN_ATTEMPTS = 2.5
-ASIDE = ".tmp"
-"""At the end of the name of a checkpoint that is not whole yet."""
+TRAINED = ("model", "criterion", "last_optimizer_state")
+"""What a checkpoint holds that training changes; a criterion may have weights of its own."""
 POST_MORTEM = "crash.pt"
 """What fairseq's trainer writes before it ends with an error, which is to be told whether or not this succeeds."""
 
@@ -47,14 +48,15 @@ def save_atomically(checkpoint: Mapping[str, Any], filename: str, async_write: b
     """Write a checkpoint aside, then rename it; files that fairseq reaches through iopath are left to it.
 
     Raises:
-        UserError: the weights are not finite, or the file cannot be written; one of that name stays as it was
+        UserError: a weight or the optimiser's state is not finite, or the file cannot be written; one of that name
+            stays as it was
     """
-    if async_write or not PathManager.supports_rename(filename):
-        return _save_remotely(checkpoint, filename, async_write)
     try:
-        for part in ("model", "criterion"):  # a criterion may have weights of its own
-            _require_finite(checkpoint.get(part) or {}, filename)
-        _replace(filename, partial(torch.save, checkpoint))
+        _require_finite(checkpoint, filename)
+        if async_write or not PathManager.supports_rename(filename):
+            _save_remotely(checkpoint, filename, async_write)
+        else:
+            _replace(filename, partial(torch.save, checkpoint))
     except UserError as error:
         if os.path.basename(filename) != POST_MORTEM:
             raise
@@ -82,26 +84,38 @@ def copy_atomically(source_path: str, destination_path: str, overwrite: bool = F
 
 def remove_unfinished(folder: Path) -> None:
     """Remove the checkpoints in a folder that were not whole yet when the processes that wrote them were killed."""
-    remove_left_behind(folder, f"checkpoint*.pt*{ASIDE}", f"{POST_MORTEM}{ASIDE}")
+    remove_left_behind(folder, f"checkpoint*.pt*{ASIDE}", f"{POST_MORTEM}*{ASIDE}")
 
 
-def _require_finite(weights: Mapping[str, Any], filename: str) -> None:
-    for name, tensor in weights.items():
-        if torch.is_tensor(tensor) and tensor.is_floating_point() and not tensor.isfinite().all():
-            raise UserError(
-                f"{filename}: not written, for {name} holds values that are not finite; what was saved before stays "
-                "as it is: lower the learning rate, and start again"
-            )
+def _require_finite(checkpoint: Mapping[str, Any], filename: str) -> None:
+    for part in TRAINED:
+        for name, tensor in _tensors(checkpoint.get(part)):
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise UserError(
+                    f"{filename}: not written, for {part}{name} holds values that are not finite; what was saved "
+                    "before stays as it is: lower the learning rate or --clip-norm, and start again"
+                )
+
+
+def _tensors(tree: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Those in a tree of dictionaries, by their paths."""
+    if torch.is_tensor(tree):
+        yield name, tree
+    elif isinstance(tree, Mapping):
+        for key, part in tree.items():
+            yield from _tensors(part, f"{name}.{key}")
 
 
 def _replace(path: str, write: Callable[[BinaryIO], object]) -> None:
     """Let ``write`` fill a new file, each attempt from its beginning, and give it the name of the old one."""
     for attempts_left in reversed(range(ATTEMPTS)):
         try:
-            replace_whole(Path(path), write, Path(f"{path}{ASIDE}"))
+            replace_whole(Path(path), write)
             return
         except (OSError, RuntimeError) as error:
             reason = _reason(error)
+            if reason is None:
+                raise
             if not attempts_left:
                 raise UserError(
                     f"{path}: not written: {reason}; what was saved before stays as it is: make room or mend it, and "
@@ -111,13 +125,11 @@ def _replace(path: str, write: Callable[[BinaryIO], object]) -> None:
             time.sleep(SECONDS_BETWEEN_ATTEMPTS)
 
 
-def _reason(error: Exception) -> str:
-    """The operating system's words, or else the first line; torch hides what happened behind an error of its own."""
-    link: BaseException | None = error
-    while link is not None:
+def _reason(error: Exception) -> str | None:
+    """What the disk did, which torch hides behind an error of its own; None of any other error."""
+    for link in chain_of(error):
         if not isinstance(link, Exception):
             raise link  # Ctrl-C
-        if isinstance(link, OSError) and link.strerror:
-            return link.strerror
-        link = link.__cause__ or link.__context__
-    return str(error).splitlines()[0]
+        if isinstance(link, OSError):
+            return link.strerror or str(link) or type(link).__name__
+    return None

@@ -4,11 +4,13 @@ import logging
 import re
 import zipfile
 from collections.abc import Iterable
+from itertools import chain, count
 from pathlib import Path
 
 import torch
 
 from fairseq_distil.checkpoints.atomic_saving import copy_atomically
+from fairseq_distil.checkpoints.load_errors import fault_of_the_system
 from fairseq_distil.checkpoints.zip_check import require_plain_zip
 from fairseq_distil.errors import UserError
 
@@ -23,6 +25,9 @@ def is_whole(path: Path) -> bool:
     """Whether every value is as it was written, by the checksums that the file holds, and torch can read it.
 
     torch does not look at the checksums, and takes records for something else by some of the bits that describe them.
+
+    Raises:
+        UserError: the disk or the memory does not let it be read, which tells nothing of the file
     """
     try:
         require_plain_zip(path)  # before what is compressed is expanded
@@ -30,7 +35,8 @@ def is_whole(path: Path) -> bool:
             if archive.testzip() is not None:
                 return False
         torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except Exception:  # damage can make anything of a file
+    except Exception as error:  # damage can make anything of a file
+        _require_damage(path, error)
         return False
     return True
 
@@ -42,14 +48,15 @@ def fall_back_if_damaged(last: Path) -> None:
     write for the first time.
 
     Raises:
-        UserError: it is damaged, and no other is whole
+        UserError: it is damaged, and no other is whole; or see :func:`is_whole`
     """
     is_there = last.is_file()
     if is_there and is_whole(last):
         return
     newest = _newest_whole(last.parent, (NUMBERED, BEST) if is_there else (NUMBERED,))
     if newest is not None:
-        state = f"damaged, and kept as {last.name}{DAMAGED}" if is_there else "missing"
+        kept = _new_name_of_damaged(last)
+        state = f"damaged, and kept as {kept.name}" if is_there else "missing"
         logger.warning(
             "%s: %s; the run goes on from %s, the newest that is whole; to start from nothing instead, give another "
             "--save-dir (checkpoint.save_dir), or take all checkpoints away",
@@ -58,12 +65,18 @@ def fall_back_if_damaged(last: Path) -> None:
             newest.name,
         )
         if is_there:
-            copy_atomically(str(last), f"{last}{DAMAGED}", overwrite=True)
+            copy_atomically(str(last), str(kept))
         copy_atomically(str(newest), str(last), overwrite=True)
     elif is_there:
         raise UserError(
             f"{last}: damaged, and no other checkpoint in this folder is whole; take it away to start from nothing"
         )
+
+
+def _new_name_of_damaged(last: Path) -> Path:
+    """One that no earlier damaged file has."""
+    names = (last.with_name(f"{last.name}{DAMAGED}{number}") for number in chain([""], count(2)))
+    return next(name for name in names if not name.exists())
 
 
 def _newest_whole(folder: Path, names: Iterable[re.Pattern[str]]) -> Path | None:
@@ -76,9 +89,18 @@ def _newest_whole(folder: Path, names: Iterable[re.Pattern[str]]) -> Path | None
 
 
 def _updates(path: Path) -> int:
-    """Updates made; 0 if the file does not tell."""
+    """Updates made; 0 if the file does not tell, for it is damaged or of something else."""
     try:
         state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
         return int(state["optimizer_history"][-1]["num_updates"])
-    except Exception:  # as above
+    except Exception as error:  # as above
+        _require_damage(path, error)
         return 0
+
+
+def _require_damage(path: Path, error: Exception) -> None:
+    fault = fault_of_the_system(error)
+    if fault is not None:
+        raise UserError(
+            f"{path}: cannot be read: {fault}; it may be whole, and stays as it is: mend that, and start again"
+        ) from error

@@ -1,9 +1,17 @@
 """Why torch would not load a file, for the person at the keyboard."""
 
+import errno
+import os
 import re
+
+from fairseq_distil.errors import chain_of
 
 NOT_A_CHECKPOINT = "not a checkpoint that can be loaded safely, or damaged"
 ADVICE = re.compile("weights_only|safe_globals")
+NO_MEMORY = os.strerror(errno.ENOMEM)
+"""In torch's errors too."""
+OF_THE_FILE = {errno.EINVAL, errno.ENOENT, errno.EISDIR, None}
+"""An offset that is damaged makes an argument invalid; or there is no file."""
 
 
 def explain_load_error(error: Exception) -> str:
@@ -22,3 +30,13 @@ def explain_load_error(error: Exception) -> str:
     if isinstance(error, LookupError | TypeError | AttributeError) or ADVICE.search(first_line):
         return NOT_A_CHECKPOINT  # what was raised tells of the reader, not of the file
     return f"{NOT_A_CHECKPOINT}: {first_line}"
+
+
+def fault_of_the_system(error: Exception) -> str | None:
+    """What kept a file from being read, be there damage or not; None of an error that says something of the file."""
+    for link in chain_of(error):
+        if isinstance(link, MemoryError) or NO_MEMORY in str(link):
+            return NO_MEMORY
+        if isinstance(link, OSError) and link.errno not in OF_THE_FILE:
+            return link.strerror
+    return None

@@ -55,7 +55,7 @@ def plugin_checkpoint(
 def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
     """Write it aside, then rename: the file is whole or absent."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_whole(path, partial(torch.save, dict(checkpoint)), path.with_name(f"{path.name}.tmp"))
+    replace_whole(path, partial(torch.save, dict(checkpoint)))
 
 
 def _configuration(model: Mapping[str, Any]) -> dict[str, Any]:

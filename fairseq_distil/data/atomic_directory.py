@@ -5,10 +5,10 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fairseq_distil.atomic_file import mark_in_use, remove_left_behind
+from fairseq_distil.atomic_file import keep, remove_left_behind
 from fairseq_distil.errors import UserError
 
 
@@ -30,11 +30,8 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_left_behind(path.parent, f".{glob.escape(path.name)}.partial-*")
-    partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
-    partial.mkdir()
-    descriptor = os.open(partial, os.O_RDONLY)
+    partial, descriptor = _make_aside(path)
     try:
-        mark_in_use(descriptor)
         yield partial
         refuse_existing(path)
         partial.rename(path)
@@ -43,3 +40,14 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         raise
     finally:
         os.close(descriptor)
+
+
+def _make_aside(path: Path) -> tuple[Path, int]:
+    while True:
+        partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
+        partial.mkdir()
+        with suppress(FileNotFoundError):  # taken for left behind, and removed
+            descriptor = os.open(partial, os.O_RDONLY)
+            if keep(partial, descriptor):
+                return partial, descriptor
+            os.close(descriptor)

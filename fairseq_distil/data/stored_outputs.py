@@ -4,7 +4,6 @@ Nothing in it is executed, and it is read through a memory map.
 """
 
 import json
-import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,7 +41,7 @@ def write_outputs(path: Path, description: Mapping[str, str], values: NDArray[np
         file.write(values)
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_whole(path, write, path.with_name(f".{path.name}.{os.getpid()}.partial"))
+    replace_whole(path, write)
 
 
 def open_outputs(path: Path, description: Mapping[str, str], count: int) -> NDArray[np.float32]:

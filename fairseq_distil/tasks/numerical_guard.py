@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from itertools import chain
 from typing import Any, Dict, List, NamedTuple, Optional
 
 import torch
@@ -35,16 +36,21 @@ class NumericalGuard:
     """What this update has seen so far."""
     _repeated = 0
     _update_num = 0
+    _criterion: Optional[nn.Module] = None
+    """It may have weights of its own, which train with the model's."""
 
-    def train_step(self, sample: Dict[str, Any], model: BaseFairseqModel, *arguments: Any, **keywords: Any) -> Any:
+    def train_step(
+        self, sample: Dict[str, Any], model: BaseFairseqModel, criterion: nn.Module, *arguments: Any, **keywords: Any
+    ) -> Any:
         """See :meth:`fairseq.tasks.FairseqTask.train_step`.
 
         Raises:
             UserError: fairseq repeats an update that is not finite
         """
-        result = super().train_step(sample, model, *arguments, **keywords)
-        self._update_num = keywords.get("update_num", arguments[2] if len(arguments) > 2 else 0)
-        self._watch(keywords.get("optimizer", arguments[1] if len(arguments) > 1 else None), model)
+        result = super().train_step(sample, model, criterion, *arguments, **keywords)
+        self._criterion = criterion
+        self._update_num = keywords.get("update_num", arguments[1] if len(arguments) > 1 else 0)
+        self._watch(keywords.get("optimizer", arguments[0] if arguments else None), model)
         if isinstance(sys.exception(), FloatingPointError):
             self._explain(self._update_num, _Batch(sample["id"], result[2]), model)
         else:
@@ -94,13 +100,20 @@ class NumericalGuard:
 
     def _culprit(self, model: BaseFairseqModel) -> str:
         terms = (not_finite_loss(batch.logging_output) for batch in self._batches)
-        return next(filter(None, terms), None) or not_finite_gradient(model) or "the gradients' norm is not finite"
+        return next(filter(None, terms), None) or self._gradient(model) or "the gradients' norm is not finite"
+
+    def _gradient(self, model: BaseFairseqModel) -> Optional[str]:
+        """The first parameter whose gradient is not finite."""
+        for name, parameter in chain(model.named_parameters(), self._criterion.named_parameters("criterion")):
+            if parameter.grad is not None and not parameter.grad.isfinite().all():
+                return f"the gradient of {name} is not finite"
+        return None
 
     def _explain(self, update_num: int, repeated: _Batch, model: BaseFairseqModel) -> None:
         for batch in [*self._batches, repeated]:
             if (culprit := not_finite_loss(batch.logging_output)) is not None:
                 raise _stopped(update_num, f"{culprit} in", [batch])
-        if (culprit := not_finite_gradient(model)) is not None:
+        if (culprit := self._gradient(model)) is not None:
             raise _stopped(update_num, f"{culprit} in", [repeated])
         self._repeated += 1
         if self._repeated == len(self._batches):
@@ -125,14 +138,6 @@ def not_finite_loss(logging_output: Dict[str, Any]) -> Optional[str]:
         value = torch.as_tensor(logging_output.get(name, 0.0))
         if not value.isfinite().all():
             return f"{name} is {float(value.sum())}"
-    return None
-
-
-def not_finite_gradient(model: nn.Module) -> Optional[str]:
-    """The first parameter whose gradient is not finite."""
-    for name, parameter in model.named_parameters():
-        if parameter.grad is not None and not parameter.grad.isfinite().all():
-            return f"the gradient of {name} is not finite"
     return None
 
 

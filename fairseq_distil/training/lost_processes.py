@@ -1,5 +1,8 @@
 """Processes of a run that were killed: its data workers, and the workers that train with it."""
 
+import traceback
+from multiprocessing import resource_sharer
+
 import torch.distributed as dist
 from torch.utils.data._utils import signal_handling
 
@@ -24,8 +27,17 @@ def explain_loss(error: Exception) -> str | None:
     Of a data worker, it is raised where a batch is waited for or fetched from the worker's memory; of another worker,
     where gradients or metrics are exchanged. In both cases the weights are still those of the last update.
     """
-    if isinstance(error, ConnectionError) or ("DataLoader worker" in str(error) and "exited" in str(error)):
+    if ("DataLoader worker" in str(error) and "exited" in str(error)) or _is_of_shared_memory(error):
         return DATA_WORKER
     if dist.is_initialized() and (isinstance(error, dist.DistError) or "gloo" in str(error)):
         return TRAINING_WORKER
     return None
+
+
+def _is_of_shared_memory(error: Exception) -> bool:
+    """Whether a process that shares a batch's memory, as data workers do, has broken the connection.
+
+    Where torch's thread that pins memory is told, the error's text has the traceback.
+    """
+    is_broken = isinstance(error, ConnectionError | EOFError)
+    return is_broken and resource_sharer.__file__ in "".join(traceback.format_exception(error))

@@ -2,9 +2,6 @@
 
 import io
 import logging
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,8 @@ from fairseq_distil.checkpoints.atomic_saving import copy_atomically, save_atomi
 from fairseq_distil.checkpoints.fall_back import is_whole
 from fairseq_distil.errors import UserError
 
+from ..limits import no_file_larger_than
+
 CHECKPOINT = {"model": {f"weight{index}": torch.full((997,), float(index)) for index in range(9)}}
 OLD = b"old"
 
@@ -29,16 +28,6 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(atomic_saving, "SECONDS_BETWEEN_ATTEMPTS", 0)
     (tmp_path / "checkpoint_last.pt").write_bytes(OLD)
     return tmp_path / "checkpoint_last.pt"
-
-
-@contextmanager
-def no_file_larger_than(size: int) -> Iterator[None]:
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_fairseq_writes_and_copies_checkpoints_this_way() -> None:
@@ -77,12 +66,14 @@ def test_a_disk_that_stays_full(path: Path) -> None:
     assert sorted(path.parent.iterdir()) == [source, path]
 
 
-def test_a_disk_that_is_full_for_a_moment(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_disk_that_is_full_for_a_moment(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """fairseq writes the second attempt behind what the first has left in the file."""
-    path.with_name(f"{path.name}.tmp").symlink_to("/dev/full")
-    with caplog.at_level(logging.WARNING):
+    with no_file_larger_than(20_000) as lift, caplog.at_level(logging.WARNING):
+        monkeypatch.setattr("time.sleep", lambda _: lift())
         save_atomically(CHECKPOINT, str(path))
-    assert "not written: No space left on device; trying again" in caplog.text
+    assert caplog.text.count("not written: File too large; trying again") == 1
     assert is_whole(path)
     torch.testing.assert_close(torch.load(path), CHECKPOINT, rtol=0, atol=0)
 
@@ -110,10 +101,46 @@ def test_ctrl_c_is_not_tried_again(path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_weights_that_are_not_finite_are_not_written(value: float, path: Path) -> None:
     damaged = {name: tensor.clone() for name, tensor in CHECKPOINT["model"].items()}
     damaged["weight3"][5] = value
-    for checkpoint in ({"model": damaged}, {"model": {}, "criterion": damaged}):
-        with pytest.raises(UserError, match="checkpoint_last.pt: not written, for weight3 holds values that are not f"):
-            save_atomically(checkpoint, str(path))
+    for part in ("model", "criterion"):
+        expected = f"checkpoint_last.pt: not written, for {part}.weight3 holds values that are not finite"
+        with pytest.raises(UserError, match=expected):
+            save_atomically({"model": {}, part: damaged}, str(path))
         assert path.read_bytes() == OLD
+
+
+def test_moments_that_are_not_finite_are_not_written(path: Path) -> None:
+    """The square of a gradient of 1e25 is not; its weight, divided by the root, never changes again."""
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.AdamW([weight])
+    weight.grad = torch.tensor([1.0, 1e25, 1.0])
+    optimizer.step()
+    assert weight.isfinite().all()
+    checkpoint = {"model": {"weight": weight.data}, "last_optimizer_state": optimizer.state_dict()}
+    with pytest.raises(UserError, match="not written, for last_optimizer_state.state.0.exp_avg_sq holds values"):
+        save_atomically(checkpoint, str(path))
+    assert path.read_bytes() == OLD
+
+
+def test_what_iopath_would_write_is_checked_first(path: Path) -> None:
+    with pytest.raises(UserError, match="not written, for model.weight holds"):
+        save_atomically({"model": {"weight": torch.tensor([torch.nan])}}, str(path), async_write=True)
+
+
+class FaultyState:
+    """Something in a checkpoint that cannot be saved."""
+
+    attempts = 0
+
+    def __reduce__(self) -> tuple:
+        FaultyState.attempts += 1
+        raise RuntimeError
+
+
+def test_what_is_not_of_the_disk_is_not_tried_again(path: Path) -> None:
+    with pytest.raises(RuntimeError):
+        save_atomically({"model": {}, "extra_state": FaultyState()}, str(path))
+    assert FaultyState.attempts == 1
+    assert path.read_bytes() == OLD and list(path.parent.iterdir()) == [path]
 
 
 def test_the_post_mortem_is_no_error_of_its_own(path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -123,7 +150,7 @@ def test_the_post_mortem_is_no_error_of_its_own(path: Path, caplog: pytest.LogCa
         save_atomically({"model": {"weight": torch.tensor([torch.nan])}}, str(crash))
         with no_file_larger_than(20_000):
             save_atomically(CHECKPOINT, str(crash))
-    assert "crash.pt: not written, for weight holds" in caplog.text and "File too large" in caplog.text
+    assert "crash.pt: not written, for model.weight holds" in caplog.text and "File too large" in caplog.text
     assert not crash.exists()
     save_atomically(CHECKPOINT, str(crash))
     assert is_whole(crash)

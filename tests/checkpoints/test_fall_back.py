@@ -11,6 +11,8 @@ import torch
 from fairseq_distil.checkpoints.fall_back import fall_back_if_damaged, is_whole
 from fairseq_distil.errors import UserError
 
+from ..limits import no_more_memory_than
+
 
 def write(path: Path, updates: int) -> Path:
     torch.save({"optimizer_history": [{"num_updates": updates}], "model": {"weight": torch.arange(997.0)}}, path)
@@ -73,6 +75,30 @@ def test_what_is_compressed_is_not_expanded(tmp_path: Path, monkeypatch: pytest.
     assert not is_whole(path)
 
 
+def test_a_disk_that_cannot_be_read_is_no_damage(tmp_path: Path) -> None:
+    """Here it is the memory of this process, which has none at 0."""
+    last = tmp_path / "checkpoint_last.pt"
+    last.symlink_to("/proc/self/mem")
+    write(tmp_path / "checkpoint_1_5.pt", updates=5)
+    with pytest.raises(UserError, match=f"^{last}: cannot be read: Input/output error; it may be whole, and stays"):
+        fall_back_if_damaged(last)
+    assert last.is_symlink() and len(list(tmp_path.iterdir())) == 2
+    last.unlink()
+    last.write_bytes(b"damaged")
+    (tmp_path / "checkpoint_1_9.pt").symlink_to("/proc/self/mem")
+    with pytest.raises(UserError, match="checkpoint_1_9.pt: cannot be read: Input/output error"):
+        fall_back_if_damaged(last)
+    assert last.read_bytes() == b"damaged" and len(list(tmp_path.iterdir())) == 3
+
+
+def test_memory_that_runs_out_is_no_damage(tmp_path: Path) -> None:
+    last = tmp_path / "checkpoint_last.pt"
+    torch.save({"model": {"weight": torch.zeros(2**24)}}, last)
+    with no_more_memory_than(2**25), pytest.raises(UserError, match=": cannot be read: Cannot allocate memory; it may"):
+        is_whole(last)
+    assert is_whole(last)
+
+
 @every_damage
 def test_the_newest_whole_one_takes_its_place(damage: object, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     last = write(tmp_path / "checkpoint_last.pt", updates=30)
@@ -88,7 +114,12 @@ def test_the_newest_whole_one_takes_its_place(damage: object, tmp_path: Path, ca
         fall_back_if_damaged(last)
     assert last.read_bytes() == newest.read_bytes()
     assert (tmp_path / "checkpoint_last.pt.damaged").read_bytes() == damaged
-    (record,) = caplog.records
+    damage(last)
+    second = last.read_bytes()
+    fall_back_if_damaged(last)
+    assert (tmp_path / "checkpoint_last.pt.damaged").read_bytes() == damaged
+    assert (tmp_path / "checkpoint_last.pt.damaged2").read_bytes() == second
+    record, _ = caplog.records
     assert record.message == (
         f"{last}: damaged, and kept as checkpoint_last.pt.damaged; the run goes on from checkpoint_1_20.pt, the newest "
         "that is whole; to start from nothing instead, give another --save-dir (checkpoint.save_dir), or take all "

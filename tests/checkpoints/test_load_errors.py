@@ -1,12 +1,14 @@
 """Explanations of what torch says of real files."""
 
+import errno
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 
-from fairseq_distil.checkpoints.load_errors import explain_load_error
+from fairseq_distil.checkpoints.load_errors import explain_load_error, fault_of_the_system
 
 
 class Arbitrary:
@@ -58,3 +60,25 @@ def test_other_files(tmp_path: Path, content: bytes) -> None:
 
 def test_an_error_that_says_nothing_is_named() -> None:
     assert explain_load_error(EOFError()) == "not a checkpoint that can be loaded safely, or damaged: EOFError"
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied"), "Permission denied"),
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+        (MemoryError(), "Cannot allocate memory"),
+        (RuntimeError("unable to mmap 9 bytes from file <x>: Cannot allocate memory (12)"), "Cannot allocate memory"),
+        (OSError(errno.EINVAL, "Invalid argument"), None),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory"), None),
+        (RuntimeError("PytorchStreamReader failed reading zip archive"), None),
+    ],
+)
+@pytest.mark.parametrize("is_hidden", [False, True])
+def test_what_is_not_the_fault_of_a_file(error: Exception, fault: str | None, is_hidden: bool) -> None:
+    """zipfile hides it behind an error of its own."""
+    if is_hidden:
+        hiding = zipfile.BadZipFile("File is not a zip file")
+        hiding.__context__ = error
+        error = hiding
+    assert fault_of_the_system(error) == fault

@@ -1,4 +1,8 @@
+import fcntl
+import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,3 +50,22 @@ def test_what_was_left_behind_is_removed_unless_it_is_in_use(tmp_path: Path) -> 
             assert first.is_dir()
             raise KeyboardInterrupt
     assert {path.name for path in tmp_path.iterdir()} == {"output", ".other.partial-0123abcd"}
+
+
+@pytest.mark.parametrize(("module", "name"), [(os, "open"), (fcntl, "flock")])
+def test_a_directory_that_is_removed_as_it_is_made_is_made_again(
+    module: Any, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process takes it for left behind, until it is locked."""
+    function = getattr(module, name)
+
+    def call(*arguments: Any) -> Any:
+        monkeypatch.setattr(module, name, function)
+        (partial,) = tmp_path.glob(".output.partial-*")
+        shutil.rmtree(partial)
+        return function(*arguments)
+
+    monkeypatch.setattr(module, name, call)
+    with atomic_directory(tmp_path / "output") as directory:
+        (directory / "file").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["output"]

@@ -96,7 +96,7 @@ def test_killed_while_saving_leaves_whole_checkpoints(
     commands: ForkedCommands, heavy_options: Options, tmp_path: Path
 ) -> None:
     """Killed as it writes each kind of file, and at arbitrary moments; started again each time by the same command."""
-    moments = ["checkpoint_last.pt.tmp", "checkpoint_best.pt.tmp", "checkpoint_*_*.pt.tmp", 0.0, 0.04]
+    moments = ["checkpoint_last.pt.*.tmp", "checkpoint_best.pt.*.tmp", "checkpoint_*_*.pt.*.tmp", 0.0, 0.04]
     updates = 0
     for moment in moments:
         doomed = commands.start("fairseq-train", *heavy_options())

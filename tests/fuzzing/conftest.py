@@ -1,38 +1,44 @@
 """What every reader of files that someone else wrote is held to."""
 
-import resource
+import os
+import random
+import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given, seed, settings
 from hypothesis import strategies as st
 
 from fairseq_distil.errors import MOST_CHARACTERS, UserError
 
-FAST, SLOW = 100, 1000
+from ..limits import no_more_memory_than
+
+INPUTS = 100
+"""Of a seed."""
+SECONDS = float(os.environ.get("FUZZ_SECONDS") or 10)
+"""For each reader, where the slow tests run."""
+SEED = int(os.environ.get("FUZZ_SEED") or random.randrange(10**9))
+"""The first of those of a run; the others follow it."""
 ROOM = 2**30
-PAGE = resource.getpagesize()
 
 Read = Callable[[Any], object]
 Fuzz = Callable[..., None]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Fuzz a few inputs in the default suite, and many more in the slow one."""
-    if "inputs" in metafunc.fixturenames:
-        metafunc.parametrize("inputs", [FAST, pytest.param(SLOW, marks=pytest.mark.slow)])
+    """Fuzz the same few inputs in each default suite, and others in each slow one, for a time."""
+    if "is_timed" in metafunc.fixturenames:
+        marks = [pytest.mark.slow, pytest.mark.timeout(SECONDS + 300)]
+        metafunc.parametrize("is_timed", [pytest.param(False, id="few"), pytest.param(True, marks=marks, id="timed")])
 
 
 @pytest.fixture
 def little_memory() -> Iterator[None]:
     """At most another GiB of memory: who believes a lying size gets none."""
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * PAGE
-    resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, before)
+    with no_more_memory_than(ROOM):
+        yield
 
 
 @pytest.fixture
@@ -50,19 +56,37 @@ def assert_read_or_refused(little_memory: None) -> Callable[[Read, Any], None]:
 
 
 @pytest.fixture
-def fuzz(inputs: int, assert_read_or_refused: Callable[[Read, Any], None]) -> Fuzz:
-    """Reads inputs of a strategy, the same ones in every run, after those that once failed."""
+def fuzz(is_timed: bool, assert_read_or_refused: Callable[[Read, Any], None]) -> Fuzz:
+    """Reads inputs of a strategy: the same ones in each run, after those that once failed; or those of one seed after
+    another, which is told, until the time is over.
+    """
+    checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
+    chosen = settings(
+        max_examples=INPUTS, derandomize=not is_timed, deadline=None, database=None, suppress_health_check=checks
+    )
 
     def run(read: Read, strategy: st.SearchStrategy[Any], once_failed: Sequence[Any] = ()) -> None:
         def check(value: Any) -> None:
             assert_read_or_refused(read, value)
 
-        test = given(strategy)(check)
-        for value in once_failed:
-            test = example(value)(test)
-        checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
-        settings(max_examples=inputs, derandomize=True, deadline=None, database=None, suppress_health_check=checks)(
-            test
-        )()
+        test = chosen(given(strategy)(check))
+        if is_timed:
+            for number in seeds():
+                print(f"FUZZ_SEED={number}")
+                seed(number)(test)()
+        else:
+            for value in once_failed:
+                test = example(value)(test)
+            test()
 
     return run
+
+
+def seeds() -> Iterator[int]:
+    """At least one, and further ones until the time for a reader is over."""
+    end = time.monotonic() + SECONDS
+    yield SEED
+    for number in count(SEED + 1):
+        if time.monotonic() >= end:
+            return
+        yield number

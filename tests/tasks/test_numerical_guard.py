@@ -13,13 +13,16 @@ from fairseq.trainer import Trainer
 
 from fairseq_distil.errors import UserError
 
+from ..conftest import TINY
+
 DISTILLATION = {"_name": "distillation"}
 
 
 @pytest.fixture
 def make_trainer(setup_run: Callable, teacher_path: str, tmp_path: Path) -> Callable[..., Trainer]:
-    def make(**common: Any) -> Trainer:
-        run = setup_run({"_name": "teacher_student", "teacher": teacher_path, "dropout": 0.0}, DISTILLATION)
+    def make(width: int = 12, **common: Any) -> Trainer:
+        sizes = TINY | {"encoder_embed_dim": width, "encoder_attention_heads": width // 3}
+        run = setup_run({"_name": "teacher_student", "teacher": teacher_path, **sizes}, DISTILLATION)
         run.cfg.checkpoint.save_dir = str(tmp_path)
         run.cfg.common.update(common)
         run.task.load_dataset("train")
@@ -81,6 +84,18 @@ def test_a_gradient_that_is_not_finite(trainer: Trainer) -> None:
     expected = f"update 1: the gradient of {name} is not finite in the batch of samples"
     with pytest.raises(UserError, match=expected + " 0, 1, 2, 3, 4, 5, 6, 7 and 2 more. "):
         trainer.train_step(batches(trainer, list(range(10))))
+
+
+def test_a_gradient_of_the_criterion_that_is_not_finite(make_trainer: Callable[..., Trainer]) -> None:
+    """A narrower student's projection belongs to it."""
+    trainer = make_trainer(width=6)
+    projection = trainer.criterion.width_projection.weight
+    good = projection.detach().clone()
+    projection.register_hook(lambda gradient: gradient * torch.inf)
+    expected = "update 1: the gradient of criterion.width_projection.weight is not finite in the batch of samples 3, 2"
+    with pytest.raises(UserError, match=expected):
+        trainer.train_step(batches(trainer, [3, 2]))
+    assert torch.equal(projection, good)
 
 
 def test_gradients_that_are_finite_when_they_are_computed_again(trainer: Trainer) -> None:

@@ -61,8 +61,8 @@ def test_weights_without_a_position_in_the_data(set_up: Callable[..., Run], tmp_
 
 def test_what_a_killed_run_was_writing_is_removed(set_up: Callable[..., Run], tmp_path: Path) -> None:
     set_up().save_checkpoint(tmp_path / "checkpoint_last.pt")
-    for name in ("checkpoint_last.pt.tmp", "checkpoint_3_77.pt.tmp", "checkpoint_last.pt.damaged.tmp", "crash.pt.tmp"):
-        (tmp_path / name).write_bytes(b"half")
+    for name in ("checkpoint_last.pt", "checkpoint_3_77.pt", "checkpoint_last.pt.damaged2", "crash.pt"):
+        (tmp_path / f"{name}.0123abcd.tmp").write_bytes(b"half")
     (tmp_path / "notes.tmp").touch()
     go_on(set_up())
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoint_last.pt", "notes.tmp"}
