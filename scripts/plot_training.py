@@ -15,6 +15,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  the backend comes first: there may be no screen
+from matplotlib.lines import Line2D  # noqa: E402
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: E402
 
 PANELS = {
@@ -25,7 +26,8 @@ PANELS = {
     "agreement with the teacher": ("teacher_agreement",),
 }
 """Title of a panel, and the scalar's name in the logs: ``distillation``'s, or that of fairseq's ``masked_lm``."""
-SPLITS = {"train_inner": "--", "valid": "-"}
+SPLITS = {"train_inner": ("training", "--"), "valid": ("validation", "-")}
+"""What a folder of events is of, and how its curves are drawn."""
 
 Curve = tuple[list[int], list[float]]
 
@@ -69,13 +71,14 @@ def draw(runs: dict[str, Path], output: Path) -> None:
         for (run, split), found in scalars.items():
             curve = next((found[name] for name in names if name in found), None)
             if curve is not None:
-                label = f"{run} ({'training' if split == 'train_inner' else 'validation'})"
-                axis.plot(*curve, SPLITS[split], color=colours[run], marker="o", markersize=3, label=label)
+                axis.plot(*curve, SPLITS[split][1], color=colours[run], marker="o", markersize=3)
         axis.set(title=title, xlabel="updates")
         if "perplexity" in title:
             axis.set_yscale("log")
         axis.grid(alpha=0.3)
-        axis.legend(fontsize="small")
+    keys = [Line2D([], [], color=colour, label=run) for run, colour in colours.items()]
+    keys += [Line2D([], [], color="grey", linestyle=dashes, label=name) for name, dashes in SPLITS.values()]
+    figure.legend(handles=keys, loc="outside lower center", ncols=len(keys))
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.partial")
     figure.savefig(partial, format="png", dpi=110)
