@@ -8,6 +8,7 @@ damaged checkpoint saved.
 import logging
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -29,7 +30,10 @@ SECONDS_BETWEEN_ATTEMPTS = 2.5
 TRAINED = ("model", "criterion", "last_optimizer_state")
 """What a checkpoint holds that training changes; a criterion may have weights of its own."""
 POST_MORTEM = "crash.pt"
-"""What fairseq's trainer writes before it ends with an error, which is to be told whether or not this succeeds."""
+"""What fairseq's trainer writes before it ends with an error, which is to be told whether or not this succeeds.
+
+There is none of a :class:`UserError`.
+"""
 
 _save_remotely = checkpoint_utils.torch_persistent_save
 
@@ -51,6 +55,10 @@ def save_atomically(checkpoint: Mapping[str, Any], filename: str, async_write: b
         UserError: a weight or the optimiser's state is not finite, or the file cannot be written; one of that name
             stays as it was
     """
+    is_post_mortem = os.path.basename(filename) == POST_MORTEM
+    if is_post_mortem and isinstance(sys.exception(), UserError):
+        logger.info("%s: not written, for the run ends with a line that tells what to do", filename)
+        return
     try:
         _require_finite(checkpoint, filename)
         if async_write or not PathManager.supports_rename(filename):
@@ -58,7 +66,7 @@ def save_atomically(checkpoint: Mapping[str, Any], filename: str, async_write: b
         else:
             _replace(filename, partial(torch.save, checkpoint))
     except UserError as error:
-        if os.path.basename(filename) != POST_MORTEM:
+        if not is_post_mortem:
             raise
         logger.warning("%s", error)
 

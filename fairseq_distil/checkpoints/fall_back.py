@@ -41,11 +41,15 @@ def is_whole(path: Path) -> bool:
     return True
 
 
-def fall_back_if_damaged(last: Path) -> None:
+def fall_back_if_damaged(last: Path, best_comes_first: bool = False) -> None:
     """Put the newest whole checkpoint of its folder in the place of a ``checkpoint_last.pt`` that is not whole.
 
     A damaged one is kept under another name. One that is missing beside numbered ones is one that a run had no time to
-    write for the first time.
+    write for the first time; so is one beside the best, of a run whose first checkpoint may be that.
+
+    Args:
+        last: path of ``checkpoint_last.pt``
+        best_comes_first: whether an epoch's end writes no numbered one, see ``--no-epoch-checkpoints``
 
     Raises:
         UserError: it is damaged, and no other is whole; or see :func:`is_whole`
@@ -54,6 +58,8 @@ def fall_back_if_damaged(last: Path) -> None:
     if is_there and is_whole(last):
         return
     newest = _newest_whole(last.parent, (NUMBERED, BEST) if is_there else (NUMBERED,))
+    if newest is None and best_comes_first:
+        newest = _newest_whole(last.parent, (BEST,))
     if newest is not None:
         kept = _new_name_of_damaged(last)
         state = f"damaged, and kept as {kept.name}" if is_there else "missing"

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from fairseq_distil.checkpoints.tensor_check import is_dense, require_held
-from fairseq_distil.data.elastic_batches import SEEN
+from fairseq_distil.data.elastic_batches import GROUPED_WITHOUT, SEEN
 from fairseq_distil.errors import UserError
 
 IS_UNFINISHED = "is_unfinished"
@@ -66,8 +66,9 @@ def require_training_state(state: dict[str, Any]) -> None:
         raise _damaged("extra_state is not a dictionary")
     if extra.get("train_iterator") is not None:  # released encoders have none
         _require_position(extra["train_iterator"])
-    for name in ("best", "previous_training_time"):
-        if not (extra.get(name) is None or is_number(extra[name])):
+    for name in {"best", "val_loss", "previous_training_time"} & extra.keys():
+        is_without_validation = name == "val_loss" and extra[name] is None
+        if not (is_number(extra[name]) or is_without_validation):
             raise _damaged(f"{name} is not a number")
     if not isinstance(meters := extra.get("metrics", {}), dict):
         raise _damaged("metrics are not a dictionary")
@@ -97,17 +98,17 @@ def _require_position(position: Any) -> None:
     means = position.get(MEANS, {})
     if not isinstance(means, dict) or not all(is_name(name) and type(value) is float for name, value in means.items()):
         raise _damaged(f"train_iterator has {MEANS} that are not numbers by name")
-    if SEEN in position:
-        _require_seen(position)
+    for name in {SEEN, GROUPED_WITHOUT} & position.keys():
+        _require_samples(position, name)
 
 
-def _require_seen(position: dict[str, Any]) -> None:
+def _require_samples(position: dict[str, Any], name: str) -> None:
     if not {"samples", "shuffle"} <= position.keys():
-        raise _damaged(f"train_iterator has {SEEN}, but not all that belongs to it")
-    require_held({SEEN: position[SEEN]})
+        raise _damaged(f"train_iterator has {name}, but not all that belongs to it")
+    require_held({name: position[name]})
     expected = (position["samples"] + 7) // 8
-    if str(position[SEEN].dtype) != "torch.uint8" or position[SEEN].shape != (expected,):
-        raise _damaged(f"train_iterator has {SEEN} that are not {expected:,} bytes, a bit for each sample")
+    if str(position[name].dtype) != "torch.uint8" or position[name].shape != (expected,):
+        raise _damaged(f"train_iterator has {name} that are not {expected:,} bytes, a bit for each sample")
 
 
 def _require_meters(name: Any, group: Any) -> None:

@@ -81,7 +81,7 @@ class SentencePredictionDistillationCriterion(SentencePredictionMetricsCriterion
 def _require_valid(cfg: SentencePredictionDistillationConfig) -> None:
     require_weight("teacher_weight", cfg.teacher_weight)
     require_temperature(cfg.soft_target_temperature)
-    # Of the whole run, where it is known: found in the first batch, the mistake would leave a crash.pt behind.
+    # Of the whole run, where it is known, rather than in the first batch.
     run_cfg = cfg._get_parent() if isinstance(cfg, DictConfig) else None
     model_cfg = None if run_cfg is None else run_cfg.get("model")
     if model_cfg is not None and "teacher" not in model_cfg:

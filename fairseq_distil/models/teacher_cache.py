@@ -130,7 +130,7 @@ def _type_of_products(device: torch.device) -> str:
 
 
 def _require_suitable(folder: Path, task: FairseqTask) -> None:
-    """Before a run has begun, for in its first step a mistake would leave a ``crash.pt`` behind."""
+    """Before a run has begun, rather than in its first step."""
     if "max_answer_tokens" not in task.cfg and not isinstance(task, SentencePredictionTask):
         raise UserError(
             f"{OPTION} stores what a teacher fine-tuned on one task gives; it needs the task sentence_prediction or "

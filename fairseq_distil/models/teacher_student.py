@@ -67,6 +67,10 @@ class TeacherStudentModel(DistilEncoderModel):
         """All of them."""
         return self._teachers_outside_of_modules
 
+    def max_positions(self) -> int:
+        """Tokens of a sample at most, which the student and its teachers read."""
+        return min(encoder.config.max_positions for encoder in (self, *self.teachers))
+
     @classmethod
     def build_model(cls, cfg: TeacherStudentConfig, task: FairseqTask) -> "TeacherStudentModel":
         """Load the teachers, then build and initialise the student.

@@ -50,7 +50,8 @@ def read_teachers(cfg: "TeacherStudentConfig", task: FairseqTask) -> List[Distil
     """Read the teachers that ``cfg.teacher`` names.
 
     Raises:
-        UserError: one is not usable, or has another dictionary; there are several where they are of no use
+        UserError: one is not usable, or has another dictionary, or too few positions; there are several where they
+            are of no use
     """
     paths = teacher_paths(cfg.teacher)
     if len(paths) > 1 and not isinstance(task, MaskedLMTask):
@@ -65,16 +66,21 @@ def read_teachers(cfg: "TeacherStudentConfig", task: FairseqTask) -> List[Distil
             teachers.append(DistilEncoderModel.restored(stored.config, stored.weights))
             require_teacher_head(teachers[-1], stored, task)
             if len(paths) > 1:
-                _require_one_of_several(teachers[-1], task.cfg.tokens_per_sample)
+                _require_masked_lm_head(teachers[-1])
+            if isinstance(task, MaskedLMTask):
+                _require_positions(teachers[-1], task.cfg.tokens_per_sample)
     return teachers
 
 
-def _require_one_of_several(teacher: DistilEncoderModel, tokens_per_sample: int) -> None:
+def _require_masked_lm_head(teacher: DistilEncoderModel) -> None:
     if teacher.masked_lm_head is None:
         raise UserError(
             "it has no masked-LM head, which each of several teachers needs; train a head first: --arch distil_encoder "
             "--pretrained TEACHER --fit-mlm-head"
         )
+
+
+def _require_positions(teacher: DistilEncoderModel, tokens_per_sample: int) -> None:
     if teacher.max_positions() < tokens_per_sample:
         raise UserError(
             f"it has {teacher.max_positions()} positions, but --tokens-per-sample (task.tokens_per_sample) is "

@@ -132,7 +132,7 @@ class DistilMaskedLMTask(ProjectTask, MaskedLMTask):
     def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> FairseqCriterion:
         """Build the criterion, which fairseq does after the model, and check that the two fit.
 
-        Found in the first batch, a misfit would end a run with data workers at work, and a ``crash.pt`` left behind.
+        Found in the first batch, a misfit would end a run with data workers at work.
 
         Raises:
             UserError: the model lacks what the criterion needs

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from fairseq_distil.errors import UserError
 
-OTHER_PART = re.compile(r"(Criterion|Optimizer) does not match.* (\S+) vs (\S+)$")
+OTHER_PART = re.compile(r"(Criterion|Optimizer) does not match.*?\(--reset-optimizer\)\. (.*) vs (\S+)$", re.DOTALL)
 OTHER_DATA = "dataloader mismatch"
 """In fairseq's messages: another criterion or optimiser, and a position that the data do not have."""
 OTHER_MODEL = "Cannot load model parameters"
@@ -49,8 +49,8 @@ def _misfit(error: Exception) -> str | None:
     if (other := OTHER_PART.match(message)) is not None:
         part, stored, own = other.groups()
         return (
-            f"is of a run with the {part.lower()} {stored}, but this one has {own}; go on with that, or give "
-            "--reset-optimizer (checkpoint.reset_optimizer)"
+            f"is of a run with the {part.lower()} {stored or 'of no name'}, but this one has {own}; go on with that, "
+            "or give --reset-optimizer (checkpoint.reset_optimizer)"
         )
     return message if OTHER_DATA in message else None
 

@@ -1,6 +1,7 @@
 """Where a run begins or goes on, in place of fairseq's function for it."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from omegaconf import DictConfig
 
 from fairseq_distil.checkpoints.atomic_saving import remove_unfinished
 from fairseq_distil.checkpoints.fall_back import fall_back_if_damaged
+from fairseq_distil.checkpoints.training_state import IS_UNFINISHED
 from fairseq_distil.errors import UserError
+from fairseq_distil.workers import act_first
 
 from .epoch_means import tell_means
 from .misfit import misfits_in_one_line
@@ -46,15 +49,11 @@ def load_checkpoint(cfg: DictConfig, trainer: Trainer, **settings: Any) -> tuple
             "--fp16 (common.fp16) needs a GPU, and none is used; leave it out, or give --autocast-dtype bfloat16 "
             "(task.autocast_dtype)"
         )
-    if trainer.data_parallel_rank == 0 and not cfg.no_save:
-        remove_unfinished(Path(cfg.save_dir))
-    if cfg.restore_file == LAST_CHECKPOINT and not cfg.no_last_checkpoints and not trainer.checkpoint_suffix:
-        if trainer.data_parallel_rank == 0:
-            fall_back_if_damaged(Path(cfg.save_dir, LAST_CHECKPOINT))
-        if dist.is_initialized():
-            dist.barrier()
+    act_first(trainer.data_parallel_rank == 0, partial(_prepare_folder, cfg, trainer.checkpoint_suffix))
     with misfits_in_one_line(cfg.restore_file):
         extra_state, iterator = _fairseqs_load_checkpoint(cfg, trainer, **settings)
+    if extra_state is not None and trainer.get_num_updates() > 0 and not cfg.reset_lr_scheduler:
+        _tell_schedule(trainer, extra_state)
     command = sys.modules.get("fairseq_cli.train")
     if command is not None:
         unfinished = None
@@ -65,6 +64,35 @@ def load_checkpoint(cfg: DictConfig, trainer: Trainer, **settings: Any) -> tuple
                 _load_running_means(extra_state)
         SurvivingLoop.of(command).begin(trainer, unfinished)
     return extra_state, iterator
+
+
+def _prepare_folder(cfg: DictConfig, suffix: str) -> None:
+    """What the first worker does for all, among which it finds out whether there is something to refuse."""
+    if not cfg.no_save:
+        remove_unfinished(Path(cfg.save_dir))
+    path = Path(cfg.restore_file)
+    if cfg.restore_file == LAST_CHECKPOINT:
+        path = Path(cfg.save_dir, LAST_CHECKPOINT)
+        if not cfg.no_last_checkpoints and not suffix:
+            fall_back_if_damaged(path, best_comes_first=cfg.no_epoch_checkpoints)
+        if cfg.finetune_from_model and not path.exists():
+            path = Path(cfg.finetune_from_model)
+    if dist.is_initialized() and not suffix and path.is_file():
+        checkpoint_utils.load_checkpoint_to_cpu(str(path))  # as fairseq will, while the others wait for what it sends
+
+
+def _tell_schedule(trainer: Trainer, extra_state: dict[str, Any]) -> None:
+    """Tell the schedule of learning rates how the epoch has ended that the checkpoint ends, if it does.
+
+    fairseq does so after the checkpoint; on loading it has told the schedule of the epoch that is yet to come.
+    """
+    position = extra_state["train_iterator"]
+    if position.get("iterations_in_epoch") != 0:
+        return
+    ended = position["epoch"] - 1
+    trainer.lr_step(ended)
+    if not position.get(IS_UNFINISHED):
+        trainer.lr_step(ended, extra_state.get("val_loss"))
 
 
 def _load_running_means(extra_state: dict[str, Any]) -> None:

@@ -160,12 +160,12 @@ class SurvivingLoop:
             StopRequested: instead, a checkpoint was written at once, which remembers what is due
         """
         _forget_finished_aggregators()
-        self._boundary, self._is_due = (iterator, iterator.iterations_in_epoch), True
+        position = iterator
+        if isinstance(iterator, EpochBatchIterator) and (end_of_epoch or _has_made_all_updates(cfg, trainer)):
+            position = Position(iterator.epoch, iterator.end_of_epoch(), with_means(iterator.state_dict()))
+        self._boundary, self._is_due = (position, position.iterations_in_epoch), True
         try:
             stop_if_requested()
-            position = iterator
-            if isinstance(iterator, EpochBatchIterator) and (end_of_epoch or _has_made_all_updates(cfg, trainer)):
-                position = Position(iterator.epoch, iterator.end_of_epoch(), with_means(iterator.state_dict()))
             outcome = self._validate_and_save(cfg, trainer, task, position, subsets, end_of_epoch)
         except StopRequested:
             self._save(cfg, trainer)

@@ -156,6 +156,17 @@ def test_the_post_mortem_is_no_error_of_its_own(path: Path, caplog: pytest.LogCa
     assert is_whole(crash)
 
 
+def test_a_mistake_of_the_user_needs_no_post_mortem(path: Path) -> None:
+    crash = path.with_name("crash.pt")
+    for error, is_written in ((UserError("a line"), False), (ValueError("a bug"), True)):
+        try:
+            raise error
+        except ValueError:
+            save_atomically(CHECKPOINT, str(crash))
+            save_atomically(CHECKPOINT, str(path))
+        assert is_whole(path) and crash.exists() == is_written
+
+
 def test_a_name_in_the_current_folder(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(path.parent)
     save_atomically(CHECKPOINT, path.name)

@@ -146,6 +146,29 @@ def test_killed_before_it_was_written_for_the_first_time(tmp_path: Path, caplog:
     assert "missing; the run goes on from checkpoint_1_5.pt" in caplog.text
 
 
+def test_a_best_one_that_came_first(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where an epoch's end writes no numbered ones."""
+    best = write(tmp_path / "checkpoint_best.pt", updates=7)
+    last = tmp_path / "checkpoint_last.pt"
+    with caplog.at_level(logging.WARNING):
+        fall_back_if_damaged(last, best_comes_first=True)
+    assert last.read_bytes() == best.read_bytes()
+    assert "missing; the run goes on from checkpoint_best.pt" in caplog.text
+    write(tmp_path / "checkpoint_1_5.pt", updates=5)  # then the best one is another run's
+    last.unlink()
+    fall_back_if_damaged(last, best_comes_first=True)
+    assert torch.load(last)["optimizer_history"][-1]["num_updates"] == 5
+
+
+def test_damaged_beside_the_best_one_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    last, best = (write(tmp_path / f"checkpoint_{name}.pt", updates=3) for name in ("last", "best"))
+    truncate(last)
+    with caplog.at_level(logging.WARNING):
+        fall_back_if_damaged(last)
+    assert last.read_bytes() == best.read_bytes()
+    assert "damaged, and kept as checkpoint_last.pt.damaged; the run goes on from checkpoint_best.pt" in caplog.text
+
+
 @pytest.mark.parametrize("names", [[], ["checkpoint_best.pt", "checkpoint_teacher.pt"]])
 def test_a_new_run_begins_from_nothing(names: list[str], tmp_path: Path) -> None:
     for name in names:

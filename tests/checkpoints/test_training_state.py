@@ -25,7 +25,8 @@ def state_with(**position: Any) -> dict[str, Any]:
 
 def test_what_fairseq_and_this_project_store_passes() -> None:
     require_training_state(state_with())
-    require_training_state(state_with(samples=17, seen_samples=torch.zeros(3, dtype=torch.uint8), is_unfinished=True))
+    bits = torch.zeros(3, dtype=torch.uint8)
+    require_training_state(state_with(samples=17, seen_samples=bits, grouped_without=bits, is_unfinished=True))
 
 
 @pytest.mark.parametrize(
@@ -40,12 +41,23 @@ def test_what_fairseq_and_this_project_store_passes() -> None:
         ({"shuffle": "x"}, "train_iterator has shuffle that is neither true nor false"),
         ({"seen_samples": torch.zeros(3, dtype=torch.uint8)}, "has seen_samples, but not all that belongs to it"),
         ({"samples": 17, "seen_samples": torch.zeros(2, dtype=torch.uint8)}, "has seen_samples that are not 3 bytes"),
+        ({"samples": 17, "grouped_without": torch.zeros(3)}, "has grouped_without that are not 3 bytes"),
         ({"samples": 17, "seen_samples": 5}, "seen_samples is not a dense tensor"),
     ],
 )
 def test_positions_that_cannot_be_are_refused(position: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         require_training_state(state_with(**position))
+
+
+@pytest.mark.parametrize(("name", "value"), [("val_loss", "x"), ("best", None), ("previous_training_time", None)])
+def test_what_is_no_number_is_refused(name: str, value: Any) -> None:
+    state = state_with()
+    state["extra_state"]["val_loss"] = None
+    require_training_state(state)
+    state["extra_state"][name] = value
+    with pytest.raises(UserError, match=f"its {name} is not a number"):
+        require_training_state(state)
 
 
 @pytest.mark.parametrize(

@@ -75,12 +75,19 @@ def test_killed_at_random_moments(
 KILLED_BEFORE_THE_LINE = """
 import os, signal, sys
 from fairseq.logging import metrics
+from fairseq.trainer import Trainer
 from fairseq_cli import train
 
-line_to_lose = int(sys.argv.pop(1))
+line_to_lose, stopped_after = int(sys.argv.pop(1)), int(sys.argv.pop(1))
+valid_step_as_ever = Trainer.valid_step
 training_stats = train.get_training_stats
 is_epochs, lines = [], []
 smoothed_values = metrics.get_smoothed_values
+
+def valid_step(self, *sample, **settings):
+    if self.get_num_updates() == stopped_after:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return valid_step_as_ever(self, *sample, **settings)
 
 def noted_values(name):
     is_epochs.append(name == "train")
@@ -92,21 +99,29 @@ def training_stats_or_death(stats):
         os.kill(os.getpid(), signal.SIGKILL)
     return training_stats(stats)
 
+Trainer.valid_step = valid_step
 metrics.get_smoothed_values, train.get_training_stats = noted_values, training_stats_or_death
 sys.argv[0] = "fairseq-train"
 train.cli_main()
 """
 
 
-@pytest.mark.parametrize("line", [2, 3], ids=["epoch", "run"])
+@pytest.mark.parametrize(
+    ("line", "stopped_after"), [(2, 0), (2, 42), (3, 0)], ids=["epoch", "epoch-whose-validation-was-stopped", "run"]
+)
 def test_killed_between_the_last_checkpoint_and_the_line_of_means(
-    line: int, commands: ForkedCommands, student: Run, distillation_options: Options, tmp_path: Path
+    line: int,
+    stopped_after: int,
+    commands: ForkedCommands,
+    student: Run,
+    distillation_options: Options,
+    tmp_path: Path,
 ) -> None:
     """Of the second epoch, after 42 updates, and of what the run makes of the third, 2 updates."""
     script, save_dir = tmp_path / "killed_train.py", tmp_path / "run"
     script.write_text(KILLED_BEFORE_THE_LINE)
     arguments = distillation_options(save_dir, **STUDENT)
-    killed = commands.run(str(script), str(line), *arguments, save_dir=save_dir)
+    killed = commands.run(str(script), str(line), str(stopped_after), *arguments, save_dir=save_dir)
     assert killed.exit_status == -signal.SIGKILL
     assert updates_of(save_dir / "checkpoint_last.pt") == {2: 42, 3: 44}[line]
     assert max(killed.scalars("train")["loss"]) == {2: 21, 3: 42}[line]

@@ -69,6 +69,22 @@ def test_reset_optimizer_starts_anew_from_the_restored_weights(
     assert {int(state["step"]) for state in states} == {3}
 
 
+@pytest.mark.slow
+def test_a_learning_rate_that_validation_reduces(
+    commands: ForkedCommands, distillation_options: Options, tmp_path: Path
+) -> None:
+    """After the second epoch that is not much better than the first one, though the run is started anew at each."""
+    plateau = {"lr_scheduler": "reduce_lr_on_plateau", "lr_patience": 1, "lr_threshold": 0.9, "lr_shrink": 0.5}
+    settings = plateau | {"batch_size": 28, "max_update": None}
+    arguments = distillation_options(tmp_path / "one", **settings, max_epoch=4)
+    undisturbed = commands.run("fairseq-train", *arguments, save_dir=tmp_path / "one").assert_succeeded()
+    assert sorted(undisturbed.scalars("train")["lr"].values()) == pytest.approx([0.005, 0.01, 0.01, 0.01])
+    for epochs in range(1, 5):
+        arguments = distillation_options(tmp_path / "two", **settings, max_epoch=epochs)
+        run = commands.run("fairseq-train", *arguments, save_dir=tmp_path / "two").assert_succeeded()
+    assert_ended_alike(run, undisturbed, from_update=1)
+
+
 @pytest.fixture
 def heavy_options(distillation_options: Options, tmp_path: Path) -> Options:
     """A run that does little else than write checkpoints, 6 MB at every update."""

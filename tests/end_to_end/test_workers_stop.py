@@ -1,6 +1,7 @@
 """Two workers that train together: what happens to one of them happens to both."""
 
 import contextlib
+import io
 import os
 import re
 import signal
@@ -10,10 +11,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from ..forked_processes import ForkedProcess
 from .commands import ForkedCommands, Run
-from .conftest import STUDENT, Options
+from .conftest import STUDENT, UPDATES_AN_EPOCH, Options
 from .test_resume import assert_ended_alike, wait_for_newer_file
 
 pytestmark = pytest.mark.timeout(1200)  # up to 14 processes, one pair after the other, on a machine that does much else
@@ -39,6 +41,24 @@ def train_step(self, *samples, **settings):
     return log
 
 Trainer.train_step = train_step
+train.cli_main()
+"""
+KILLED_IN_VALIDATION = """
+import os, signal, sys
+import torch
+from fairseq.trainer import Trainer
+from fairseq_cli import train
+
+_, update, *options = sys.argv
+sys.argv = ["fairseq-train", *options]
+valid_step_as_ever = Trainer.valid_step
+
+def valid_step(self, *sample, **settings):
+    if self.get_num_updates() == int(update) and torch.distributed.get_rank() == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return valid_step_as_ever(self, *sample, **settings)
+
+Trainer.valid_step = valid_step
 train.cli_main()
 """
 OUT_OF_MEMORY = """
@@ -140,6 +160,28 @@ def test_kill_of_one_of_them(
     assert_ended_alike(resumed, two_workers, from_update=1)
 
 
+@pytest.mark.slow
+def test_kill_of_one_of_them_in_the_validation_that_ends_an_epoch(
+    commands: ForkedCommands,
+    worker_options: Options,
+    start_again: Callable[[], Run],
+    two_workers: Run,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """The means of the epoch, which are told after the validation, are not lost."""
+    script = tmp_path_factory.mktemp("script") / "killed_in_validation.py"
+    script.write_text(KILLED_IN_VALIDATION)
+    meeting, options = tmp_path_factory.mktemp("meeting"), partial(worker_options, tmp_path)
+    workers = commands.start_workers(options, 2, meeting, program=(str(script), str(UPDATES_AN_EPOCH)))
+    first, second = wait_for_all(workers, tmp_path)
+    assert second.exit_status == -signal.SIGKILL
+    first.assert_one_error_line("another worker of this run has ended")
+    assert first.checkpoint()["optimizer_history"][-1]["num_updates"] == UPDATES_AN_EPOCH
+    assert first.logged("train") == []
+    assert_ended_alike(start_again(), two_workers, from_update=1)
+
+
 def children(process: int) -> list[int]:
     """Its data workers, whichever of its threads has started them."""
     lists = Path(f"/proc/{process}/task").glob("*/children")
@@ -204,6 +246,43 @@ def test_sigterm_to_all_processes_again_and_again(
         last_update = int(stopped.logged("train_inner")[-1]["num_updates"])
         assert stopped.checkpoint()["optimizer_history"][-1]["num_updates"] == last_update == update
     assert_ended_alike(start_again(), two_workers, from_update=1)
+
+
+def damaged(checkpoint: bytes) -> bytes:
+    return checkpoint[:-100]
+
+
+def foreign(_: bytes) -> bytes:
+    """A file that torch reads, but fairseq does not."""
+    torch.save({"weights": torch.zeros(3)}, file := io.BytesIO())
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "changed", "expected"),
+    [
+        (damaged, {}, "checkpoint_last.pt: damaged, and no other checkpoint in this folder is whole"),
+        (foreign, {}, "checkpoint_last.pt: not a fairseq checkpoint: it has no model"),
+        pytest.param(bytes, {"encoder_layers": 3}, "not those of the encoder that the", marks=pytest.mark.slow),
+    ],
+)
+def test_a_checkpoint_that_is_refused(
+    content: Callable[[bytes], bytes],
+    changed: dict[str, int],
+    expected: str,
+    commands: ForkedCommands,
+    worker_options: Options,
+    two_workers: Run,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Each of them tells it, and none of them waits for the other one."""
+    whole = (two_workers.save_dir / "checkpoint_last.pt").read_bytes()
+    (tmp_path / "checkpoint_last.pt").write_bytes(content(whole))
+    options = partial(worker_options, tmp_path, **changed)
+    for run in wait_for_all(commands.start_workers(options, 2, tmp_path_factory.mktemp("meeting")), tmp_path):
+        run.assert_one_error_line(expected)
+        assert run.exit_status == 1
 
 
 @pytest.mark.parametrize("failures", [1, pytest.param(2, marks=pytest.mark.slow)])

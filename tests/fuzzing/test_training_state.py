@@ -29,6 +29,8 @@ POSITIONS = (
     {"iterations_in_epoch": 10**6, "seen_samples": None},
     {"seen_samples": torch.zeros(1, dtype=torch.uint8).expand(10**12)},
     {"seen_samples": torch.full((3,), 255, dtype=torch.uint8)},
+    {"grouped_without": torch.full((12,), 255, dtype=torch.uint8)},
+    {"grouped_without": torch.zeros(12)},
     {"samples": "90"},
     {"samples": 7},
     {"is_unfinished": "yes"},
@@ -105,6 +107,12 @@ def with_first_parameter(state: dict[str, Any], index: Any) -> dict[str, Any]:
     return {**state, "last_optimizer_state": optimizer}
 
 
+def with_name(state: dict[str, Any], part: str, name: Any) -> dict[str, Any]:
+    """Of the criterion or the optimiser that the checkpoint is of."""
+    *before, last = state["optimizer_history"]
+    return {**state, "optimizer_history": [*before, {**last, f"{part}_name": name}]}
+
+
 def with_kind_of_meters(state: dict[str, Any], kind: str) -> dict[str, Any]:
     """Averages under the name of another kind of meter, with all that it takes."""
     groups = {
@@ -118,15 +126,17 @@ def with_kind_of_meters(state: dict[str, Any], kind: str) -> dict[str, Any]:
 
 
 def once_failed(state: dict[str, Any]) -> list[bytes]:
-    without_moment, without_position = copy.deepcopy(state), copy.deepcopy(state)
+    without_moment, without_position, without_best = (copy.deepcopy(state) for _ in range(3))
     del without_moment["last_optimizer_state"]["state"][0]["exp_avg"]
     without_position["extra_state"]["train_iterator"] = None
+    without_best["extra_state"]["best"] = None
     return [
         saved(state),
         *(saved({**state, part: value}) for part in PARTS for value in (5, "x", [], [5], {"x": []})),
         *(saved(with_position(state, changed)) for changed in POSITIONS),
-        *map(saved, (without_moment, without_position)),
+        *map(saved, (without_moment, without_position, without_best)),
         *(saved(with_first_parameter(state, index)) for index in ([], 1, True, TENSORS[0])),
+        *(saved(with_name(state, part, name)) for part in ("criterion", "optimizer") for name in ("", "a\nb", [])),
         *(saved(with_kind_of_meters(state, kind)) for kind in ("SumMeter", "TimeMeter")),
     ]
 

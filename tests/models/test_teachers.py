@@ -117,6 +117,19 @@ def test_a_teacher_that_can_have_no_part(
         student_run(teacher=f"{teacher_path}:{make_teacher(**settings)}")
 
 
+def test_a_single_one_with_fewer_positions_than_the_samples(
+    student_run: Callable, make_teacher: Callable[..., str]
+) -> None:
+    with pytest.raises(UserError, match=r"teacher .*other.pt: it has 16 positions, but --tokens-per-sample .* is 17"):
+        student_run(teacher=make_teacher(max_positions=16), student_init="random", max_positions=19)
+
+
+def test_samples_are_as_long_as_all_of_them_can_read(student_run: Callable, teacher_path: str, other_path: str) -> None:
+    model = student_run(teacher=f"{other_path}:{teacher_path}", student_init="random", max_positions=64).model
+    assert (model.config.max_positions, model.max_positions()) == (64, 19)
+    assert student_run(student_init="random", max_positions=18).model.max_positions() == 18
+
+
 def test_a_missing_one_is_named(student_run: Callable, teacher_path: str) -> None:
     with pytest.raises(UserError, match="teacher gone.pt: no such file; give --teacher"):
         student_run(teacher=f"{teacher_path}:gone.pt")

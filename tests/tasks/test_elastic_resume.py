@@ -1,6 +1,9 @@
 """An epoch that was stopped goes on with its other samples and their masks, whatever the workers and batches."""
 
+import random
 from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
 
 import pytest
 from fairseq.data.iterators import GroupedIterator
@@ -119,6 +122,42 @@ def test_each_sample_comes_once_with_the_masks_of_the_epoch(workers: Callable, a
     assert {len(update) for update in rest[1:]} <= {1, 2, 3, 4} and again.state()["epoch"] == 2
     epoch_later = [row for update in again.updates() for row in update]
     assert len(epoch_later) == len(expected)
+
+
+def test_another_stop_after_a_change_of_size_changes_nothing(workers: Callable) -> None:
+    first = workers(2, 3)
+    next(first.updates())
+    changed = workers(1, 2, state=first.state(), max_sentences=5)
+    expected = list(changed.updates())
+
+    state, found = first.state(), []
+    for stop in (1, 2, 3):
+        stopped = workers(1, 2, state=state, max_sentences=5)
+        found += islice(stopped.updates(), stop)
+        state = stopped.state()
+    last = workers(2, 1, state=state, max_sentences=5)
+    assert found + list(last.updates()) == expected
+    assert (last.first_update, last.total_updates) == (changed.first_update + 6, changed.total_updates)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_number_of_stops_and_changes(workers: Callable, seed: int) -> None:
+    generator = random.Random(seed)
+    limits: list[dict[str, Any]] = [
+        {"max_sentences": generator.randint(1, 9)},
+        {"max_sentences": None, "max_tokens": generator.randint(13, 60)},
+        {"max_sentences": generator.randint(1, 9), "grouped_shuffling": True},
+    ]
+    rows, state = [], None
+    for _ in range(generator.randint(2, 6)):
+        run = workers(generator.randint(1, 3), generator.randint(1, 3), state=state, **generator.choice(limits))
+        rows += [row for update in islice(run.updates(), generator.randint(1, 3)) for row in update]
+        state = run.state()
+        if state["epoch"] == 2:
+            break
+    else:
+        rows += [row for update in workers(1, state=state).updates() for row in update]
+    assert sorted(rows) == sorted(row for update in workers(1).updates() for row in update)
 
 
 def test_a_position_in_other_data_is_refused(workers: Callable) -> None:

@@ -170,6 +170,7 @@ def test_a_teacher_whose_outputs_are_not_finite(trainer: Trainer) -> None:
     with pytest.raises(UserError, match="^the teacher's hidden states are not finite: its weights are damaged"):
         trainer.train_step(batches(trainer, [0, 1]))
     assert trainer.get_num_updates() == 0
+    assert list(Path(trainer.cfg.checkpoint.save_dir).iterdir()) == []  # no crash.pt
 
 
 def test_a_teacher_whose_head_is_not_finite(trainer: Trainer) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from fairseq import checkpoint_utils
+from fairseq.dataclass.initialize import add_defaults
 from fairseq.trainer import Trainer
 
 from fairseq_distil.errors import UserError
@@ -57,6 +58,35 @@ def test_weights_without_a_position_in_the_data(set_up: Callable[..., Run], tmp_
     torch.save(state | {"extra_state": {"train_iterator": None}}, path)
     with pytest.raises(UserError, match=r"checkpoint_last.pt: has no position in the data .* give it to --pretrained"):
         go_on(set_up())
+
+
+def test_the_validation_that_ended_an_epoch_reduces_the_learning_rate(
+    set_up: Callable[..., Run], tmp_path: Path
+) -> None:
+    """fairseq stores the epoch's checkpoint before that."""
+    run = set_up()
+    run.cfg.lr_scheduler = {"_name": "reduce_lr_on_plateau"}
+    add_defaults(run.cfg)
+    stopped, resumed = (Trainer(run.cfg, run.task, run.model, run.criterion) for _ in range(2))
+    rate = stopped.lr_step(1, 5.0)
+    stopped.set_num_updates(3)
+    stopped.consolidate_optimizer()
+    position = {"version": 2, "epoch": 3, "iterations_in_epoch": 0, "shuffle": True}
+    stopped.save_checkpoint(str(tmp_path / "checkpoint_last.pt"), {"train_iterator": position, "val_loss": 6.0})
+    checkpoint_utils.load_checkpoint(run.cfg.checkpoint, resumed)
+    assert resumed.get_lr() == pytest.approx(rate / 10) == stopped.lr_step(2, 6.0)
+
+
+def test_killed_between_the_first_two_copies_of_a_checkpoint(set_up: Callable[..., Run], tmp_path: Path) -> None:
+    run = set_up()
+    path = run.save_checkpoint(tmp_path / "checkpoint_best.pt")
+    state = torch.load(path)
+    state["optimizer_history"][-1]["num_updates"] = 3
+    torch.save(state, path)
+    run.cfg.checkpoint.no_epoch_checkpoints = True
+    trainer = Trainer(run.cfg, run.task, run.model, run.criterion)
+    checkpoint_utils.load_checkpoint(run.cfg.checkpoint, trainer)
+    assert trainer.get_num_updates() == 3
 
 
 def test_what_a_killed_run_was_writing_is_removed(set_up: Callable[..., Run], tmp_path: Path) -> None:
