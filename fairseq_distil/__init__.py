@@ -14,6 +14,7 @@ from .checkpoints.safe_globals import accept_fairseqs_checkpoints  # noqa: E402
 from .cpu_workers import let_pytorch_ddp_train_on_cpus  # noqa: E402
 from .errors import UserError, show_user_errors_in_one_line  # noqa: E402
 from .models.encoder_loading import make_checkpoint_loading_safe  # noqa: E402
+from .models.teacherless_loading import let_students_load_without_teacher  # noqa: E402
 from .optim.plateau_state import make_plateaus_survive  # noqa: E402
 from .optim.state_check import make_optimizer_loading_safe  # noqa: E402
 from .training.fetching_threads import end_fetching_threads_at_exit  # noqa: E402
@@ -26,6 +27,7 @@ make_plateaus_survive()
 end_fetching_threads_at_exit()
 let_pytorch_ddp_train_on_cpus()
 make_checkpoint_loading_safe()
+let_students_load_without_teacher()
 make_optimizer_loading_safe()
 show_user_errors_in_one_line()
 

@@ -7,6 +7,7 @@
     python scripts/benchmark_training.py --against fairseq-train
     python scripts/benchmark_training.py --sweep batch --sweep length=64,128,256 --plot cost.png
     python scripts/benchmark_training.py --cost-of-terms --dtype bfloat16
+    python scripts/benchmark_training.py --curves 100 --layers 4 --width 64 --heads 4 --vocab 105 --length 16
     python scripts/benchmark_training.py --profile
 
 Weights and ids are random; all else is what fairseq-train runs with this plugin. Prints one JSON object a line for each

@@ -14,9 +14,10 @@ tokens alone. The last line is the record that the benchmark reads.
 
 import argparse
 import json
-import resource
+import re
 import time
 from functools import partial
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -83,10 +84,10 @@ def build_models(options: argparse.Namespace) -> tuple[BertForMaskedLM, DistilBe
 
 
 def peak_mib(device: torch.device) -> float:
-    """Of the GPU's allocator, or the largest resident set, to which imports of fairseq would add."""
+    """Of the GPU's allocator, or the largest resident set; that of getrusage begins at that of the starting process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return int(re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1]) / 2**10
 
 
 def main() -> None:

@@ -1,18 +1,10 @@
 """A picture of how the cost of a step grows."""
 
-import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-logging.getLogger("matplotlib").setLevel(logging.WARNING)  # fairseq makes the root logger tell everything
-
-import matplotlib  # noqa: E402
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt  # noqa: E402
+from .figure import plt, save
 
 
 def draw(sweeps: Mapping[str, Sequence[Mapping[str, Any]]], output: Path) -> None:
@@ -34,11 +26,4 @@ def draw(sweeps: Mapping[str, Sequence[Mapping[str, Any]]], output: Path) -> Non
         for axis in (time_axis, memory_axis):
             axis.set_xticks(values, [f"{value:,}" for value in values])
             axis.grid(alpha=0.3)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.partial")
-    try:
-        figure.savefig(partial, format="png", dpi=110)
-        os.replace(partial, output)
-    finally:
-        partial.unlink(missing_ok=True)
-        plt.close(figure)
+    save(figure, output)

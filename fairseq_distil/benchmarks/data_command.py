@@ -1,11 +1,14 @@
 """What scripts/benchmark_data.py does with its options."""
 
 import argparse
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fairseq_distil.errors import UserError
 
 from .collation import measure_collation
 from .exit_status import quiet_exit_status
+from .printed_record import print_record
 from .sizes import require_size
 from .training_case import SPECIAL_SYMBOLS
 
@@ -27,11 +30,23 @@ def run(options: argparse.Namespace) -> None:
     """Measure, and print a line for each and one for the ratio.
 
     Raises:
-        UserError: an option is too small or too large
+        UserError: an option is too small or too large, or the time too short
     """
     for name, least in LOWEST.items():
         require_size(name, getattr(options, name), least)
-    ours, fairseqs = measure_collation(options.vocab, options.batch, options.length, options.batches)
-    ratio = fairseqs["masking_and_collation_ms"] / ours["masking_and_collation_ms"]
-    for record in (ours, fairseqs, {"fairseq_time_over_ours": round(ratio, 2)}):
-        print(json.dumps(record))
+    records = measure_collation(options.vocab, options.batch, options.length, options.batches)
+    for record in records:
+        print_record(record)
+    print_record({"fairseq_time_over_ours": round(fairseq_time_over_ours(*records), 2)})
+
+
+def fairseq_time_over_ours(ours: Mapping[str, Any], fairseqs: Mapping[str, Any]) -> float:
+    """The ratio of two records.
+
+    Raises:
+        UserError: our time is none
+    """
+    ours_ms, fairseqs_ms = (record["masking_and_collation_ms"] for record in (ours, fairseqs))
+    if ours_ms <= 0:
+        raise UserError(f"masking and collation took {ours_ms} ms, too little to measure; raise --batch or --length")
+    return fairseqs_ms / ours_ms

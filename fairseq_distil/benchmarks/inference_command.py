@@ -1,7 +1,6 @@
 """What scripts/benchmark_inference.py does with its options."""
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Iterable, Sequence
@@ -13,6 +12,7 @@ from .device import default_device, require_device, use_device
 from .exit_status import quiet_exit_status
 from .inference import claims, markdown, measure_latencies
 from .inference_models import Runner, encoder_runners, load_runners, onnx_files, random_encoder
+from .printed_record import print_record
 from .sizes import require_size
 from .training_case import SPECIAL_SYMBOLS
 
@@ -82,11 +82,11 @@ def run(options: argparse.Namespace) -> None:
             shape = (batch, length, options.rounds, options.seconds, options.device)
             for record in measure_latencies(fitting, *shape):
                 records.append(record)
-                print(json.dumps(record), flush=True)
+                print_record(record)
     if not records:
         raise UserError("nothing was measured, for no model has as many positions as --length asks for")
     for claim in claims(records):
-        print(json.dumps(claim))
+        print_record(claim)
     if options.markdown:
         print(markdown(records))
 

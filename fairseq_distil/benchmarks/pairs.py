@@ -36,11 +36,15 @@ def run_for_record(command: Sequence[str]) -> dict[str, Any]:
         raise UserError(f"{shown}: failed with exit status {ended.returncode}: {reason}")
     try:
         record = json.loads(ended.stdout.strip().splitlines()[-1])
+        json.dumps(record, allow_nan=False)
         missing = [key for key in NEEDED if not _is_measured(record[key])]
     except (IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError):
         missing = NEEDED
     if missing:
-        raise UserError(f"{shown}: its last line should be a JSON object with {' and '.join(NEEDED)}, both above 0")
+        needed = " and ".join(NEEDED)
+        raise UserError(
+            f"{shown}: its last line should be a JSON object of finite numbers, {needed} above 0 among them"
+        )
     return record
 
 
@@ -75,8 +79,13 @@ def alternate(ours: Sequence[str], other: Sequence[str], pairs: int) -> Iterator
 def require_same_work(ours: Mapping[str, Any], other: Mapping[str, Any]) -> None:
     """Raise a UserError if two records tell of different work."""
     for key in SAME_WORK:
-        if key in ours and key in other and ours[key] != other[key]:
+        if key in ours and key in other and _as_compared(ours[key]) != _as_compared(other[key]):
             raise UserError(f"not the same work: {key} is {ours[key]} here, but {other[key]} in the other command")
+
+
+def _as_compared(value: Any) -> Any:
+    """torch's ``cuda:0`` is its ``cuda``."""
+    return value.removesuffix(":0") if isinstance(value, str) else value
 
 
 def summary(records: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> dict[str, Any]:

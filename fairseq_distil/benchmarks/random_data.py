@@ -11,7 +11,9 @@ from fairseq_distil.data.indexed_writer import MMapIndexedWriter
 from .training_case import SPECIAL_SYMBOLS
 
 
-def write_random_data(directory: Path, vocabulary_size: int, length: int, sequences: int, seed: int = 0) -> None:
+def write_random_data(
+    directory: Path, vocabulary_size: int, length: int, sequences: int, seed: int = 0, topics: int = 1
+) -> None:
     """Write a ``train`` split that the task cuts into full samples, and its ``dict.txt``.
 
     Args:
@@ -20,13 +22,16 @@ def write_random_data(directory: Path, vocabulary_size: int, length: int, sequen
         length: tokens of a sample, ``<s>`` included
         sequences: samples
         seed: of the ids
+        topics: parts of the vocabulary, of one of which all ids of a sample are; of one part nothing can be learned
     """
     dictionary = Dictionary()
     for index in range(vocabulary_size - SPECIAL_SYMBOLS):
         dictionary.add_symbol(f"symbol{index}")
     dictionary.save(str(directory / "dict.txt"))
     tokens = length - 1
-    ids = np.random.default_rng(seed).integers(dictionary.nspecial, len(dictionary), (sequences, tokens))
+    random, words = np.random.default_rng(seed), len(dictionary) - dictionary.nspecial
+    ids = dictionary.nspecial + topics * random.integers(words // topics, size=(sequences, tokens))
+    ids += random.integers(topics, size=(sequences, 1))
     ids[:, -1] = dictionary.eos()
     with MMapIndexedWriter(directory / "train", best_fitting_int_dtype(len(dictionary))) as writer:
         writer.append(ids.ravel(), np.full(sequences, tokens))

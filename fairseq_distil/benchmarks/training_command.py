@@ -1,7 +1,6 @@
 """What scripts/benchmark_training.py does with its options."""
 
 import argparse
-import json
 import shlex
 import sys
 import tempfile
@@ -13,10 +12,12 @@ from typing import Any
 
 from fairseq_distil.errors import UserError
 
+from .curves import print_curves
 from .device import synchronize, use_device
 from .exit_status import quiet_exit_status
 from .fairseq_train import measure_fairseq_train
 from .pairs import alternate, run_for_record, summary
+from .printed_record import print_record
 from .random_data import write_random_data
 from .stages import STAGES, StageClock, watch
 from .step_profile import markdown, profile_step
@@ -48,11 +49,14 @@ def parse_options(arguments: Sequence[str] | None, description: str | None = Non
     modes.add_argument(
         "--cost-of-terms", action="store_true", help="take turns with every --added; percent of the step"
     )
+    modes.add_argument(
+        "--curves", type=int, metavar="UPDATES", help="losses with the fast paths, without any, and in bfloat16"
+    )
     modes.add_argument("--profile", action="store_true", help="where the time goes: by stage and kind of work")
     parser.add_argument(
         "--pairs", type=int, help=f"turns of each with --peer, --against or --cost-of-terms (default: {PAIRS})"
     )
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="with --sweep: plot to write")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="with --sweep or --curves: plot to write")
     return parser.parse_args(arguments)
 
 
@@ -77,9 +81,11 @@ def run(options: argparse.Namespace) -> None:
     if options.pairs is not None and options.pairs < 1:
         raise UserError(f"--pairs is {options.pairs}, but must be at least 1")
     if options.plot is not None:
-        if not options.sweep or case.loop != "step" or case.added != "none":
+        is_drawn = options.sweep and case.loop == "step" and case.added == "none"
+        if not is_drawn and options.curves is None:
             raise UserError(
-                "--plot draws what --sweep measures of the bare step, nothing --added; add --sweep, or leave --plot out"
+                "--plot draws --curves, or what --sweep measures of the bare step, nothing --added; add one of them, "
+                "or leave --plot out"
             )
         _require_writable(options.plot)
     if is_compared:
@@ -88,10 +94,12 @@ def run(options: argparse.Namespace) -> None:
         _print_cost_of_terms(case, PAIRS if options.pairs is None else options.pairs)
     elif options.sweep:
         _sweep(case, options)
+    elif options.curves is not None:
+        print_curves(case, options.curves, options.plot)
     elif options.profile:
         _profile(case)
     else:
-        _print(measure_fairseq_train(case) if case.loop == "fairseq-train" else measure_step(case))
+        print_record(measure_fairseq_train(case) if case.loop == "fairseq-train" else measure_step(case))
 
 
 def _require_writable(plot: Path) -> None:
@@ -128,21 +136,25 @@ def _compare(case: TrainingCase, options: argparse.Namespace) -> None:
     for pair in alternate(_command(case), other, pairs):
         records.append(pair)
         for record in pair:
-            _print(record)
+            print_record(record)
         ratio = pair[1]["seconds_per_step"] / pair[0]["seconds_per_step"]
         print(f"pair {len(records)} of {pairs}: other's time / ours {ratio:.3f}", file=sys.stderr, flush=True)
-    _print(summary(records))
+    print_record(summary(records))
 
 
 def _print_cost_of_terms(case: TrainingCase, turns: int) -> None:
     cases = {name: replace(case, added=name) for name in ADDED}
     measured = []
-    for records in take_turns(lambda name: run_for_record(_command(cases[name])), turns):
+
+    def measure(name: str) -> dict[str, Any]:
+        record = run_for_record(_command(cases[name]))
+        print_record(record)
+        return record
+
+    for records in take_turns(measure, turns):
         measured.append(records)
-        for record in records.values():
-            _print(record)
         print(f"turn {len(measured)} of {turns}", file=sys.stderr, flush=True)
-    _print(cost_summary(measured))
+    print_record(cost_summary(measured))
 
 
 def _sweep(case: TrainingCase, options: argparse.Namespace) -> None:
@@ -158,10 +170,10 @@ def _sweep(case: TrainingCase, options: argparse.Namespace) -> None:
             try:
                 record = run_for_record(_command(one))
             except UserError as error:
-                _print({"sweep": name, name: getattr(one, name), "failed": str(error)})
+                print_record({"sweep": name, name: getattr(one, name), "failed": str(error)})
             else:
                 sweeps[name].append(record)
-                _print({"sweep": name, **record})
+                print_record({"sweep": name, **record})
     measured = {name: records for name, records in sweeps.items() if records}
     if not measured:
         raise UserError("none of the cases could be measured; each line above says why")
@@ -186,17 +198,13 @@ def _profile(case: TrainingCase) -> None:
         for _ in range(case.steps):
             step()
         stages = {name: round(clock.seconds[name] / case.steps, 4) for name in STAGES if name in clock.seconds}
-        _print({"stages": stages, "sum": round(sum(stages.values()), 4), "computed_in": str(step.computed_in)})
+        print_record({"stages": stages, "sum": round(sum(stages.values()), 4), "computed_in": str(step.computed_in)})
         models = [parts.model, *filter(None, [getattr(parts.model, "teacher", None)])]
         print(markdown(profile_step(step, [] if case.compile else models, case.device_type == "cuda")))
 
 
 def _command(case: TrainingCase) -> list[str]:
     return [sys.executable, "-m", __name__ if __name__ != "__main__" else __spec__.name, *case.options()]
-
-
-def _print(record: dict[str, Any]) -> None:
-    print(json.dumps(record), flush=True)
 
 
 if __name__ == "__main__":

@@ -70,11 +70,13 @@ def record(case: TrainingCase, measured: dict[str, Any], masked_tokens: float | 
         masked_tokens: of a batch, on average; None: the limit is left out
 
     Raises:
-        UserError: the last loss is not finite, so that what was timed is no training
+        UserError: the last loss is not finite, so that what was timed is no training; or the steps took no time
     """
     if not math.isfinite(measured["last_loss"]):
         raise UserError(f"the loss is {measured['last_loss']} after {case.steps} steps, so that no training was timed")
     seconds = measured["seconds_per_step"]
+    if round(seconds, 4) <= 0:
+        raise UserError(f"a step took {seconds} seconds, too little to measure; give larger sizes or more --steps")
     found = {
         "system": "fairseq_distil" if case.encoder == "distil_encoder" else f"fairseq {case.encoder}",
         "seconds_per_step": round(seconds, 4),

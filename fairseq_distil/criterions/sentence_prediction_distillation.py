@@ -51,17 +51,25 @@ class SentencePredictionDistillationCriterion(SentencePredictionMetricsCriterion
     def forward(
         self, model: BaseFairseqModel, sample: Dict[str, Any], reduce: bool = True
     ) -> Tuple[Tensor, int, Dict[str, Any]]:
-        """Compute the objective of a batch; see :meth:`SentencePredictionMetricsCriterion.forward`."""
-        with self.autocast(sample):  # before the student runs: what comes from a cache waits for a GPU
-            teacher_logits = model.task_teacher_logits(sample, classification_head_name=self.classification_head_name)
+        """Compute the objective of a batch; see :meth:`SentencePredictionMetricsCriterion.forward`.
+
+        In evaluation, a student that was loaded without its teacher has the task's loss alone.
+        """
+        has_teacher = self.training or getattr(model, "teacher", None) is not None
+        if has_teacher:
+            with self.autocast(sample):  # before the student runs: what comes from a cache waits for a GPU
+                teacher_logits = model.task_teacher_logits(
+                    sample, classification_head_name=self.classification_head_name
+                )
         logits = self.logits(model, sample)
         targets = sample["target"].view(-1)
-        task_loss = self.task_loss(logits, targets)
-        soft_target = self.soft_target_loss(logits, teacher_logits)
-        loss = task_loss + self.teacher_weight * soft_target
-        logged = self.logging_output(model, sample, logits, targets, loss)
-        logged["task_loss"], logged["soft_target_loss"] = task_loss.detach(), soft_target.detach()
-        return loss, len(targets), logged
+        loss = task_loss = self.task_loss(logits, targets)
+        terms = {"task_loss": task_loss.detach()}
+        if has_teacher:
+            soft_target = self.soft_target_loss(logits, teacher_logits)
+            loss = task_loss + self.teacher_weight * soft_target
+            terms["soft_target_loss"] = soft_target.detach()
+        return loss, len(targets), self.logging_output(model, sample, logits, targets, loss) | terms
 
     def soft_target_loss(self, logits: Tensor, teacher_logits: Tensor) -> Tensor:
         """How far the student's outputs ``(batch, outputs)`` are from the teacher's, as a sum over the batch."""
@@ -71,10 +79,10 @@ class SentencePredictionDistillationCriterion(SentencePredictionMetricsCriterion
 
     @staticmethod
     def reduce_metrics(logging_outputs: List[Dict[str, Any]]) -> None:
-        """Log both terms as well, in the unit of ``loss`` and without the weight."""
+        """Log the terms as well, in the unit of ``loss`` and without the weight."""
         SentencePredictionMetricsCriterion.reduce_metrics(logging_outputs)
-        if logging_outputs:
-            for name in ("task_loss", "soft_target_loss"):
+        for name in ("task_loss", "soft_target_loss"):
+            if logging_outputs and name in logging_outputs[0]:
                 log_mean(logging_outputs, name, unit_of_loss(logging_outputs))
 
 

@@ -204,18 +204,7 @@ class _ChunkedVocabularyLoss(torch.autograd.Function):
             chunk_rows, tile_rows = rows_at_a_time
             for start in range(0, features.size(0), chunk_rows):
                 rows = slice(start, start + chunk_rows)
-                logits = _logits(student, rows)
-                teacher_logits = [_logits(teacher, rows) for teacher in teachers]
-                for tile_start in range(0, logits.size(0), tile_rows):
-                    tile = slice(tile_start, tile_start + tile_rows)
-                    sums += _tile_by_gradient(
-                        logits[tile],
-                        [of_one[tile] for of_one in teacher_logits],
-                        targets[rows][tile],
-                        scales,
-                        gradients,
-                    )
-                gradients.add_chunk(rows, logits, student)
+                sums += _chunk_by_gradient(student, teachers, rows, targets[rows], scales, gradients, tile_rows)
         ctx.gradients = gradients.finished()
         soft_target, mlm, correct, agreement = sums.unbind()
         ctx.mark_non_differentiable(soft_target, mlm, correct, agreement)
@@ -242,6 +231,27 @@ def _is_known_to_be_one(gradient: Tensor) -> bool:
 
 def _logits(projection: VocabularyProjection, rows: slice) -> Tensor:
     return linear(projection.features[rows], projection.weight, projection.bias)
+
+
+def _chunk_by_gradient(
+    student: VocabularyProjection,
+    teachers: Sequence[VocabularyProjection],
+    rows: slice,
+    targets: Tensor,
+    scales: TermScales,
+    gradients: "_GradientSums",
+    tile_rows: int,
+) -> Tensor:
+    """Sums of some rows, whose logits are released before the next ones are computed."""
+    logits = _logits(student, rows)
+    teacher_logits = [_logits(teacher, rows) for teacher in teachers]
+    sums = torch.zeros(4, device=logits.device)
+    for start in range(0, logits.size(0), tile_rows):
+        tile = slice(start, start + tile_rows)
+        of_teachers = [of_one[tile] for of_one in teacher_logits]
+        sums += _tile_by_gradient(logits[tile], of_teachers, targets[tile], scales, gradients)
+    gradients.add_chunk(rows, logits, student)
+    return sums
 
 
 def _tile_by_gradient(

@@ -87,11 +87,11 @@ def replace_by_gradient(
 
 def _divergence(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """KL; the student's logits become ``p_student - p_teacher``, which is its gradient."""
-    student_probabilities, student_normalizer = _softmax(student_logits)
-    teacher_probabilities, teacher_normalizer = _softmax(teacher_logits)
-    # KL = sum of p_teacher (log p_teacher - log p_student), with log p = logit - normalizer
+    student_probabilities, student_largest, student_log_largest = _softmax(student_logits)
+    teacher_probabilities, teacher_largest, teacher_log_largest = _softmax(teacher_logits)
+    # KL = sum of p_teacher (log p_teacher - log p_student), with log p = logit - (largest logit - its log p)
     difference = torch.linalg.vecdot(teacher_probabilities, teacher_logits.sub_(student_logits))
-    divergence = difference + student_normalizer - teacher_normalizer
+    divergence = difference + (student_largest - teacher_largest) - (student_log_largest - teacher_log_largest)
     torch.sub(student_probabilities, teacher_probabilities, out=student_logits)
     return divergence.sum()
 
@@ -107,7 +107,8 @@ def _top_k_divergence(student_logits: Tensor, teacher_logits: Tensor, top_k: int
     student_words, teacher_words = student_logits.gather(1, words), teacher_logits.gather(1, words)
     for logits in (student_logits, teacher_logits):
         logits.scatter_(1, words, -torch.inf)
-    share_of_rest, student_rest = _softmax(student_logits)
+    share_of_rest, student_largest, student_log_largest = _softmax(student_logits)
+    student_rest = student_largest - student_log_largest
     teacher_rest = teacher_logits.logsumexp(-1)
     student = torch.cat([student_words, student_rest[:, None]], 1).log_softmax(-1)
     teacher = torch.cat([teacher_words, teacher_rest[:, None]], 1).log_softmax(-1)
@@ -122,8 +123,8 @@ def _top_k_divergence(student_logits: Tensor, teacher_logits: Tensor, top_k: int
 def _mlm_term(
     masked_logits: Tensor, targets: Tensor, scale: float, needs_gradient: bool
 ) -> tuple[Tensor, Tensor | None]:
-    probabilities, normalizer = _softmax(masked_logits)
-    cross_entropy = (normalizer - masked_logits.gather(1, targets[:, None])[:, 0]).sum()
+    probabilities, largest, log_largest = _softmax(masked_logits)
+    cross_entropy = (largest - masked_logits.gather(1, targets[:, None])[:, 0] - log_largest).sum()
     if not needs_gradient:
         return cross_entropy, None
     # d CE / d logits = p_student - one_hot(target)
@@ -132,10 +133,11 @@ def _mlm_term(
     return cross_entropy, gradient
 
 
-def _softmax(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Probabilities ``(rows, vocab)``, and the logarithm of the sum of exponentials ``(rows,)``.
+def _softmax(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Probabilities ``(rows, vocab)``, and each row's largest logit and the logarithm of its probability, ``(rows,)``.
 
-    The largest logit's probability is one over the sum of exponentials that are taken relative to it.
+    Their difference is the logarithm of the sum of exponentials. Of huge logits it would lose the digits in which two
+    distributions differ, so that the largest logits are to be subtracted from others first.
     """
     probabilities = logits.softmax(-1)
-    return probabilities, logits.amax(-1) - probabilities.amax(-1).log()
+    return probabilities, logits.amax(-1), probabilities.amax(-1).log()

@@ -1,19 +1,13 @@
 """Settings of the model ``teacher_student``."""
 
-import logging
-import os
 from dataclasses import dataclass, field
-from typing import Any, List, Optional
+from typing import List, Optional
 
 from fairseq.dataclass import ChoiceEnum
-from omegaconf import DictConfig, OmegaConf
 
 from fairseq_distil.errors import UserError
 
 from .distil_encoder_config import DistilEncoderConfig
-from .teachers import teacher_paths
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -52,24 +46,6 @@ class TeacherStudentConfig(DistilEncoderConfig):
             "each sample, and again only if the teacher or the data change"
         },
     )
-
-
-def without_missing_teacher(cfg: Any) -> Any:
-    """The settings of a checkpoint's model; those of its student alone, where the teacher is not at hand.
-
-    What its encoder started from is not read again: the checkpoint holds all weights.
-    """
-    if isinstance(cfg, DictConfig) and cfg.get("pretrained"):
-        cfg = OmegaConf.merge(cfg, {"pretrained": None})
-    if "teacher" not in cfg:
-        return cfg
-    paths = teacher_paths(cfg.teacher or "")
-    missing = [path for path in paths if not os.path.exists(path)]
-    if not missing:
-        return cfg
-    if cfg.teacher:
-        logger.warning("teacher %s: no such file; the student is loaded without it", missing[0])
-    return OmegaConf.merge(cfg, {"_name": "distil_encoder"})
 
 
 def require_consistent(cfg: TeacherStudentConfig) -> None:

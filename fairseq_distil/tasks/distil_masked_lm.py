@@ -30,7 +30,6 @@ from fairseq_distil.data.token_blocks import load_token_blocks
 from fairseq_distil.data.tokenizers import load_tokenizer
 from fairseq_distil.errors import UserError
 from fairseq_distil.models import DistilEncoderModel
-from fairseq_distil.models.teacher_student_config import without_missing_teacher
 
 from .distil_masked_lm_config import DistilMaskedLMConfig, mask_prob_schedule, require_valid
 from .project_task import ProjectTask
@@ -115,12 +114,11 @@ class DistilMaskedLMTask(ProjectTask, MaskedLMTask):
         return np.array([tokenizer.begins_word(symbol) for symbol in self.dictionary.symbols])
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
-        """Build the model; a student whose teacher is not at hand is loaded from its checkpoint without it.
+        """Build the model.
 
         Raises:
             UserError: samples are longer than the model's positions
         """
-        cfg = without_missing_teacher(cfg) if from_checkpoint else cfg
         model = self._model = super().build_model(cfg, from_checkpoint)
         if isinstance(model, DistilEncoderModel) and self.cfg.tokens_per_sample > model.max_positions():
             raise UserError(

@@ -23,7 +23,6 @@ from fairseq_distil.errors import UserError
 from fairseq_distil.evaluation.answer_texts import rank_answers, score_ranked
 from fairseq_distil.evaluation.squad_metrics import AnswerScores
 from fairseq_distil.models import DistilEncoderModel
-from fairseq_distil.models.teacher_student_config import without_missing_teacher
 from fairseq_distil.workers import gather_from_workers
 
 from .project_task import ProjectTask
@@ -103,12 +102,12 @@ class QuestionAnsweringTask(ProjectTask, FairseqTask):
         )
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> BaseFairseqModel:
-        """Build the model with a head for answers; a student from a checkpoint needs no teacher.
+        """Build the model with a head for answers.
 
         Raises:
             UserError: the model is of another kind
         """
-        model = super().build_model(without_missing_teacher(cfg) if from_checkpoint else cfg, from_checkpoint)
+        model = super().build_model(cfg, from_checkpoint)
         if not isinstance(model, DistilEncoderModel):
             raise UserError(
                 f"task question_answering needs a distil_encoder or a teacher_student, not {cfg._name}; give --arch "

@@ -3,6 +3,8 @@
 import pytest
 
 from fairseq_distil.benchmarks.collation import WARM_UP_BATCHES, collation_record, measure_collation, take_turns
+from fairseq_distil.benchmarks.data_command import fairseq_time_over_ours
+from fairseq_distil.errors import UserError
 
 
 def test_actions_take_turns_and_warm_up() -> None:
@@ -23,6 +25,14 @@ def test_reading_is_taken_out_batch_by_batch() -> None:
         "max_ms": 8.0,
         "with_reading_ms": 5.0,
     }
+
+
+def test_the_ratio_of_two_records() -> None:
+    fairseqs = {"masking_and_collation_ms": 3.0}
+    assert fairseq_time_over_ours({"masking_and_collation_ms": 0.5}, fairseqs) == 6
+    for none in (0.0, -0.25):
+        with pytest.raises(UserError, match=f"took {none} ms, too little to measure; raise --batch or --length"):
+            fairseq_time_over_ours({"masking_and_collation_ms": none}, fairseqs)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation")  # fairseq's way of copying predates numpy 2

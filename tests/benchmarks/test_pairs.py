@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fairseq_distil.benchmarks.pairs import alternate, run_for_record, spread, summary
+from fairseq_distil.benchmarks.pairs import alternate, require_same_work, run_for_record, spread, summary
 from fairseq_distil.errors import UserError
 
 
@@ -60,6 +60,14 @@ def test_other_work_is_refused() -> None:
         next(alternate(printing(record), printing({**record, "batch": 8}), 1))
 
 
+def test_the_first_gpu_has_two_names() -> None:
+    first, second = ({"device": device} for device in ("cuda", "cuda:1"))
+    require_same_work({"device": "cuda:0"}, first)
+    require_same_work(first, {"device": "cuda:0"})
+    with pytest.raises(UserError, match="not the same work: device is cuda here, but cuda:1 in the other command"):
+        require_same_work(first, second)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -72,13 +80,18 @@ def test_other_work_is_refused() -> None:
         ("print('[' * 100_000)", "its last line should be a JSON object"),
         ('print(\'{"seconds_per_step": 1\' + "0" * 400 + \', "peak_mib": 1}\')', "its last line should be a JSON"),
         ("raise SystemExit(3)", "failed with exit status 3: no message$"),
-        ("print('done')", "its last line should be a JSON object with seconds_per_step and peak_mib, both above 0$"),
+        (
+            "print('done')",
+            "its last line should be a JSON object of finite numbers, seconds_per_step and peak_mib above 0",
+        ),
         ("print('[1]')", "its last line should be a JSON object"),
         ("print('{}')", "its last line should be a JSON object"),
         ("pass", "its last line should be a JSON object"),
-        ('print(\'{"seconds_per_step": NaN, "peak_mib": 1}\')', "seconds_per_step and peak_mib, both above 0$"),
-        ('print(\'{"seconds_per_step": 1, "peak_mib": 0}\')', "both above 0$"),
-        ('print(\'{"seconds_per_step": true, "peak_mib": 1}\')', "both above 0$"),
+        ('print(\'{"seconds_per_step": NaN, "peak_mib": 1}\')', "above 0 among them$"),
+        ('print(\'{"seconds_per_step": 1, "peak_mib": 1, "last_loss": NaN}\')', "a JSON object of finite numbers"),
+        ('print(\'{"seconds_per_step": 1, "peak_mib": 1, "last_loss": 1e999}\')', "a JSON object of finite numbers"),
+        ('print(\'{"seconds_per_step": 1, "peak_mib": 0}\')', "above 0 among them$"),
+        ('print(\'{"seconds_per_step": true, "peak_mib": 1}\')', "above 0 among them$"),
     ],
 )
 def test_commands_without_a_record(text: str, message: str) -> None:

@@ -1,8 +1,12 @@
 """Random data as the task reads it."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
+from fairseq.data import Dictionary, data_utils
+
+from fairseq_distil.benchmarks.random_data import write_random_data
 
 
 def test_full_samples_of_the_whole_vocabulary(tiny_case: Callable, parts_of: Callable) -> None:
@@ -17,3 +21,14 @@ def test_full_samples_of_the_whole_vocabulary(tiny_case: Callable, parts_of: Cal
     ordinary = samples[:, 1:-1]
     assert ordinary.min() >= task.source_dictionary.nspecial and ordinary.max() < task.mask_idx
     assert len(ordinary.unique()) > 35  # of 45
+
+
+def test_the_words_of_a_sample_are_of_one_topic(tmp_path: Path) -> None:
+    write_random_data(tmp_path, vocabulary_size=50, length=30, sequences=40, topics=8)
+    dictionary = Dictionary.load(str(tmp_path / "dict.txt"))
+    samples = data_utils.load_indexed_dataset(str(tmp_path / "train"), dictionary)
+    topics = [set(((sample[:-1] - dictionary.nspecial) % 8).tolist()) for sample in samples]
+    assert all(len(of_one) == 1 for of_one in topics)
+    assert len(set.union(*topics)) == 8
+    words = {word for sample in samples for word in sample[:-1].tolist()}
+    assert len(words) == 40 and max(words) < len(dictionary)

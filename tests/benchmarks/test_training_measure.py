@@ -57,6 +57,12 @@ def test_a_loss_that_is_not_finite_is_no_measurement(loss: float, tiny_case: Cal
         record(tiny_case(), measured)
 
 
+def test_steps_that_took_no_time_are_no_measurement(tiny_case: Callable) -> None:
+    measured = {"seconds_per_step": 0.00001, "peak_mib": 512.4, "last_loss": 3.5, "computed_in": "float32"}
+    with pytest.raises(UserError, match="a step took 1e-05 seconds, too little to measure; give larger sizes or more"):
+        record(tiny_case(), measured)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_real_measurement(dtype: str, tiny_case: Callable) -> None:
     found = measure_step(tiny_case(dtype=dtype))

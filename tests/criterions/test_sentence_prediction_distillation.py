@@ -1,13 +1,17 @@
 """Distillation of one task: the formula, its identities, and what it does not touch."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from fairseq import checkpoint_utils
 from fairseq.logging import metrics
 from torch import nn
 
 from fairseq_distil.errors import UserError
+from fairseq_distil.models import DistilEncoderModel
 
 TWO, THREE = ("0", "1"), ("entailment", "neutral", "contradiction")
 HEAD = {"classification_head_name": "sentence_classification_head"}
@@ -108,6 +112,52 @@ def test_the_teacher_is_constant_and_not_saved(sentence_distillation_run: Callab
     assert all(torch.equal(tensor, before[name]) for name, tensor in run.model.teacher.state_dict().items())
     assert not any("teacher" in name for name in [*run.model.state_dict(), *run.criterion.state_dict()])
     assert run.model.teacher_logits(run.batch()["net_input"], **HEAD).is_inference()
+
+
+@pytest.fixture
+def orphan(sentence_distillation_run: Callable, tmp_path: Path) -> Callable:
+    """A student, and the checkpoint of it that is left when its teacher's is gone."""
+
+    def make(*classes: str) -> tuple[Any, Path]:
+        teacher = Path(sentence_distillation_run({}, *classes).cfg.model.teacher)
+        copy = tmp_path / "teacher.pt"
+        copy.write_bytes(teacher.read_bytes())
+        run = sentence_distillation_run({}, *classes, teacher=str(copy))
+        path = Path(run.save_checkpoint(tmp_path / "student.pt"))
+        copy.unlink()
+        return run, path
+
+    return make
+
+
+@pytest.mark.parametrize("overrides", [{}, {"teacher": None}], ids=["gone", "none"])
+@KINDS
+def test_a_student_without_its_teacher_is_evaluated_on_the_task_alone(
+    orphan: Callable, classes: tuple[str, ...], overrides: dict
+) -> None:
+    run, path = orphan(*classes)
+    (model,), cfg, task = checkpoint_utils.load_model_ensemble_and_task([str(path)], overrides)
+    assert type(model) is DistilEncoderModel
+    criterion = task.build_criterion(cfg.criterion).eval()
+    sample = run.batch()
+    loss, sample_size, logged = criterion(model.eval(), sample)
+    _, _, with_teacher = run.criterion.eval()(run.model.eval(), sample)
+    assert sample_size == 64
+    torch.testing.assert_close(loss, with_teacher["task_loss"], rtol=0, atol=0)
+    expected = reduced(run, [with_teacher])
+    found = reduced(run, [logged])
+    assert found.keys() == expected.keys() - {"soft_target_loss"}
+    assert found.pop("loss") == found["task_loss"]
+    assert found == {name: expected[name] for name in found}
+    with pytest.raises(AttributeError, match="task_teacher_logits"):  # nothing trains without it
+        criterion.train()(model, sample)
+
+
+def test_a_student_without_its_teacher_is_loaded_for_use(orphan: Callable) -> None:
+    run, path = orphan(*TWO)
+    interface = DistilEncoderModel.from_pretrained(str(path.parent), path.name, run.cfg.task.data)
+    tokens = interface.encode("word3 word4")[None]
+    torch.testing.assert_close(interface.model(tokens, **HEAD), run.model.eval()(tokens, **HEAD), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(

@@ -134,11 +134,12 @@ def validate(commands: ForkedCommands, sentence_data: Callable) -> Callable[...,
     return run
 
 
-def assert_same_scores(validated: Run, trained: Run) -> None:
+def assert_same_scores(validated: Run, trained: Run, *left_out: str) -> None:
     """As in the last validation of the training, but for how its batches were cut."""
     (found,), expected = validated.logged("valid"), trained.logged("valid")[-1]
     names = {name for name in expected if name.startswith("valid_")}
-    names -= {f"valid_{name}" for name in ("wps", "wpb", "bsz", "num_updates", "best_accuracy", "best_acc_and_f1")}
+    left_out += ("wps", "wpb", "bsz", "num_updates", "best_accuracy", "best_acc_and_f1")
+    names -= {f"valid_{name}" for name in left_out}
     assert len(names) > 1 and names <= found.keys()
     for name in names:
         assert float(found[name]) == pytest.approx(float(expected[name]), abs=0.002), name
@@ -158,17 +159,19 @@ def test_validate_gives_the_scores_of_training(
     assert_same_scores(validate(trained, criterion).assert_succeeded(), trained)
 
 
-def test_validate_needs_the_teacher_of_a_student(
+def test_validate_without_the_teacher_of_a_student(
     validate: Callable[..., Run], student: Run, teacher: Run, tmp_path: Path
 ) -> None:
-    """fairseq's task builds all that the training had."""
     path = teacher.save_dir / "checkpoint_best.pt"
     away = path.rename(tmp_path / "away.pt")
     try:
-        run = validate(student, "sentence_prediction_distillation")
+        run = validate(student, "sentence_prediction_distillation").assert_succeeded()
     finally:
         away.rename(path)
-    run.assert_one_error_line(f"teacher {path}: no such file")
+    assert f"teacher {path}: no such file; the student is loaded without it" in run.stdout
+    assert_same_scores(run, student, "loss", "soft_target_loss")
+    (found,) = run.logged("valid")
+    assert found["valid_loss"] == found["valid_task_loss"] and "valid_soft_target_loss" not in found
 
 
 def test_a_student_of_the_teacher_is_exported(student: Run, data_with_tokenizer: Path, tmp_path: Path) -> None:

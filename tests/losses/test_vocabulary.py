@@ -2,13 +2,10 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from fairseq_distil.losses import (
     TermScales,
@@ -180,43 +177,6 @@ def test_the_teacher_has_no_part_in_the_gradient() -> None:
     teacher = VocabularyProjection(*(tensor.requires_grad_() for tensor in random_projection(7, 12, 2)))
     losses = vocabulary_loss(random_projection(7, 12, 1), [teacher], random_targets(3), PUBLISHED)
     assert not losses.total.requires_grad
-
-
-class LargestTensor(TorchDispatchMode):
-    """Notes the elements of the largest tensor that any operation gives."""
-
-    elements = 0
-
-    def __torch_dispatch__(
-        self, operation: Any, types: Any, arguments: tuple = (), keywords: dict | None = None
-    ) -> Any:
-        outputs = operation(*arguments, **(keywords or {}))
-        sizes = [output.numel() for output in tree_leaves(outputs) if isinstance(output, Tensor)]
-        self.elements = max(self.elements, *sizes, 0)
-        return outputs
-
-
-@pytest.mark.parametrize(
-    ("rows", "top_k", "weights"),
-    [(1024, None, (1.0,)), (4096, None, (1.0,)), (4096, 3, (1.0,)), (4096, None, (0.5, 0.3, 0.2))],
-)
-def test_memory_does_not_grow_with_rows_times_vocabulary(
-    rows: int, top_k: int | None, weights: tuple[float, ...]
-) -> None:
-    student = random_projection(rows, 5, seed=1)
-    teachers = [random_projection(rows, 5, seed=2 + index) for index in range(len(weights))]
-    chunk_rows = 1024
-    with LargestTensor() as largest:
-        with_gradients(
-            vocabulary_loss,
-            student,
-            teachers,
-            random_targets(rows // 4),
-            PUBLISHED._replace(top_k=top_k, teacher_weights=weights),
-            chunk_bytes=chunk_rows * ROW_BYTES,
-            tile_bytes=7 * ROW_BYTES,
-        )
-    assert largest.elements == chunk_rows * VOCABULARY
 
 
 def test_products_take_a_power_of_two_of_rows_and_softmaxes_on_a_cpu_a_small_tile(

@@ -49,13 +49,20 @@ def test_profile(capfd: pytest.CaptureFixture[str]) -> None:
     assert any(line.startswith("| matrix products |") for line in tables)
 
 
-def commands_that_fail(monkeypatch: pytest.MonkeyPatch, *batches: int) -> None:
-    """Stands for the benchmark's processes, which take seconds to start."""
+def commands_that_fail(monkeypatch: pytest.MonkeyPatch, *failing: int | str) -> None:
+    """Stands for the benchmark's processes, which take seconds to start; those of some batches or additions fail."""
 
     def command(case: TrainingCase) -> list[str]:
-        record = {"seconds_per_step": 1.0, "peak_mib": 9, "limit_seconds": 0.5, "batch": case.batch}
+        record = {
+            "seconds_per_step": 1.0,
+            "peak_mib": 9,
+            "limit_seconds": 0.5,
+            "batch": case.batch,
+            "added": case.added,
+        }
         fail = "raise SystemExit('error: out of memory')"
-        return [sys.executable, "-c", fail if case.batch in batches else f"print({json.dumps(record)!r})"]
+        fails = case.batch in failing or case.added in failing
+        return [sys.executable, "-c", fail if fails else f"print({json.dumps(record)!r})"]
 
     monkeypatch.setattr(training_command, "_command", command)
 
@@ -113,6 +120,16 @@ def test_against_fairseqs_own(run_script: Callable, options: str) -> None:
     assert options.split()[-1] in (other["loop"], other["encoder"])
 
 
+def test_each_record_of_the_cost_of_terms_is_printed_as_it_comes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands_that_fail(monkeypatch, "relations")
+    with pytest.raises(UserError, match="failed with exit status 1: out of memory"):
+        run(parse_options([*TINY, "--cost-of-terms"]))
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record["added"] for record in printed] == ["none", "hidden"]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_cost_of_terms(run_script: Callable) -> None:
@@ -138,10 +155,10 @@ def test_mistakes_are_one_line_and_status_2(run_script: Callable) -> None:
     [
         (["--heads", "3"], "--heads 3 does not divide --width 8"),
         (["--peer", "true", "--pairs", "0"], "--pairs is 0, but must be at least 1"),
-        (["--plot", "cost.png"], "--plot draws what --sweep measures"),
+        (["--plot", "cost.png"], "--plot draws --curves, or what --sweep measures"),
         (
             ["--sweep", "batch", "--loop", "fairseq-train", "--plot", "cost.png"],
-            "--plot draws what --sweep",
+            "--plot draws .* of the bare step",
         ),
         (["--sweep", "batch", "--added", "hidden", "--plot", "cost.png"], "--plot draws .* nothing --added"),
         (["--loop", "fairseq-train", "--against", "fairseq-train"], "--against fairseq-train is what is measured"),
