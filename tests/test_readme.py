@@ -55,7 +55,7 @@ def options_of_script(run_script: Callable) -> Callable[[str], frozenset[str]]:
             described = result.stdout
         else:
             described = re.match(r"(#.*\n)+", (ROOT / script).read_text(encoding="utf-8"))[0]
-        return frozenset(re.findall(r"--[a-z][a-z-]*", described))
+        return frozenset(re.findall(r"--[a-z][a-z0-9-]*", described))
 
     return read_options
 
