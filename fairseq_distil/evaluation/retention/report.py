@@ -47,7 +47,7 @@ def scores_table(retention: Retention) -> str:
     rows.append(_row(f"% of {teacher}'s average", retention, retention.kept) + [""])
     rows.append(_row(f"% of {teacher}'s average above chance", retention, retention.kept_above_chance) + [""])
     seeds = max(map(len, retention.runs.values()))
-    header = [f"median of {seeds} seeds (lowest to highest)", *retention.models, "always one answer"]
+    header = ["one seed" if seeds == 1 else f"median of {seeds} seeds (lowest to highest)", *retention.models, "always one answer"]
     return markdown_table(header, rows)
 
 
@@ -144,7 +144,8 @@ def _percent(value: float | None) -> str:
 
 
 def _spread(scores: Sequence[float]) -> str:
-    return f"{statistics.median(scores):.1f} ({min(scores):.1f} to {max(scores):.1f})"
+    spread = f" ({min(scores):.1f} to {max(scores):.1f})" if len(scores) > 1 else ""
+    return f"{statistics.median(scores):.1f}{spread}"
 
 
 def _as_dictionary(retention: Retention, sizes: Sequence[ModelSize], overrides: Sequence[str]) -> dict:
