@@ -47,7 +47,11 @@ def scores_table(retention: Retention) -> str:
     rows.append(_row(f"% of {teacher}'s average", retention, retention.kept) + [""])
     rows.append(_row(f"% of {teacher}'s average above chance", retention, retention.kept_above_chance) + [""])
     seeds = max(map(len, retention.runs.values()))
-    header = ["one seed" if seeds == 1 else f"median of {seeds} seeds (lowest to highest)", *retention.models, "always one answer"]
+    header = [
+        "one seed" if seeds == 1 else f"median of {seeds} seeds (lowest to highest)",
+        *retention.models,
+        "always one answer",
+    ]
     return markdown_table(header, rows)
 
 
