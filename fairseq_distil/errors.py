@@ -11,6 +11,8 @@ from hydra.errors import CompactHydraException
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 """Full, read-only or not permitted: nothing of the program's, and the operating system names the file."""
+FULL = {errno.ENOSPC, errno.EDQUOT}
+"""What writing to a file that is open, such as a log, fails with: the operating system does not name it."""
 MOST_CHARACTERS = 1000
 FROM_DATA_WORKER = re.compile(r"Caught UserError in DataLoader worker.*\n\S*UserError: ", re.DOTALL)
 """What torch puts before the message of an error from one of its processes: where, and a traceback."""
@@ -70,6 +72,8 @@ def _user_error_behind(error: BaseException) -> BaseException | None:
         is_of_disk = isinstance(link, OSError) and link.errno in DISK_ERRORS and link.filename is not None
         if is_of_disk or isinstance(link, UserError):
             return link
+        if isinstance(link, OSError) and link.errno in FULL:
+            return UserError(f"{link.strerror}, where a log or another file is written; make room, and start again")
     return None
 
 

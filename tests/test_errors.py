@@ -52,6 +52,13 @@ def test_an_error_of_the_disk_is_one_line(number: int, capsys: pytest.CaptureFix
     assert capsys.readouterr().err == f"error: [Errno {number}] {os.strerror(number)}: 'folder/file'\n"
 
 
+def test_a_full_disk_that_no_file_is_named_of(capsys: pytest.CaptureFixture) -> None:
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    sys.excepthook(OSError, error, None)
+    expected = "error: No space left on device, where a log or another file is written; make room, and start again\n"
+    assert capsys.readouterr().err == expected
+
+
 def test_other_errors_keep_their_traceback(capsys: pytest.CaptureFixture) -> None:
     try:
         raise ValueError("a fault of ours")

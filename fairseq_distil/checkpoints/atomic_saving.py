@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-from fairseq import checkpoint_utils, file_io
+from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
 from torch import Tensor
 
@@ -36,16 +36,13 @@ There is none of a :class:`UserError`.
 """
 
 _save_remotely = checkpoint_utils.torch_persistent_save
+_copy_remotely = PathManager.copy
 
 
 def make_checkpoints_atomic() -> None:
-    """Replace the two functions by which fairseq writes and copies checkpoints.
-
-    Where iopath is installed, it does the copying and stays in charge.
-    """
+    """Replace the two functions by which fairseq writes and copies checkpoints."""
     checkpoint_utils.torch_persistent_save = save_atomically
-    if file_io.IOPathManager is None:
-        PathManager.copy = staticmethod(copy_atomically)
+    PathManager.copy = staticmethod(copy_atomically)
 
 
 def save_atomically(checkpoint: Mapping[str, Any], filename: str, async_write: bool = False) -> None:
@@ -72,12 +69,14 @@ def save_atomically(checkpoint: Mapping[str, Any], filename: str, async_write: b
 
 
 def copy_atomically(source_path: str, destination_path: str, overwrite: bool = False) -> bool:
-    """Copy beside the destination, then rename.
+    """Copy beside the destination, then rename; files that fairseq reaches through iopath are left to it.
 
     Raises:
         FileExistsError: the destination exists and is not to be overwritten
         UserError: the copy cannot be written; a file of that name stays as it was
     """
+    if not PathManager.supports_rename(destination_path):
+        return _copy_remotely(source_path, destination_path, overwrite)
     if not overwrite and os.path.exists(destination_path):
         raise FileExistsError(f"{destination_path} exists already")
     with open(source_path, "rb") as source:
@@ -96,13 +95,21 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def _require_finite(checkpoint: Mapping[str, Any], filename: str) -> None:
+    name = not_finite_in(checkpoint)
+    if name is not None:
+        raise UserError(
+            f"{filename}: not written, for {name} holds values that are not finite; what was saved before stays as it "
+            "is: lower the learning rate or --clip-norm, and start again"
+        )
+
+
+def not_finite_in(checkpoint: Mapping[str, Any]) -> str | None:
+    """Name of something in a checkpoint that training changes and that is not finite, if there is any."""
     for part in TRAINED:
         for name, tensor in _tensors(checkpoint.get(part)):
             if tensor.is_floating_point() and not tensor.isfinite().all():
-                raise UserError(
-                    f"{filename}: not written, for {part}{name} holds values that are not finite; what was saved "
-                    "before stays as it is: lower the learning rate or --clip-norm, and start again"
-                )
+                return f"{part}{name}"
+    return None
 
 
 def _tensors(tree: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:

@@ -1,6 +1,7 @@
 """Where a run goes on whose ``checkpoint_last.pt`` is damaged or gone: at the newest checkpoint that is whole."""
 
 import logging
+import os
 import re
 import zipfile
 from collections.abc import Iterable
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from fairseq_distil.checkpoints.atomic_saving import copy_atomically
+from fairseq_distil.checkpoints.atomic_saving import copy_atomically, not_finite_in
 from fairseq_distil.checkpoints.load_errors import fault_of_the_system
 from fairseq_distil.checkpoints.zip_check import require_plain_zip
 from fairseq_distil.errors import UserError
@@ -22,7 +23,7 @@ BEST = re.compile(r"checkpoint(_best|\.best_.*)\.pt")
 
 
 def is_whole(path: Path) -> bool:
-    """Whether every value is as it was written, by the checksums that the file holds, and torch can read it.
+    """Whether every value is as it was written, by the checksums that the file holds, finite, and torch can read it.
 
     torch does not look at the checksums, and takes records for something else by some of the bits that describe them.
 
@@ -34,11 +35,10 @@ def is_whole(path: Path) -> bool:
         with zipfile.ZipFile(path) as archive:
             if archive.testzip() is not None:
                 return False
-        torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        return not_finite_in(torch.load(path, map_location="cpu", mmap=True, weights_only=True)) is None
     except Exception as error:  # damage can make anything of a file
         _require_damage(path, error)
         return False
-    return True
 
 
 def fall_back_if_damaged(last: Path, best_comes_first: bool = False) -> None:
@@ -71,7 +71,7 @@ def fall_back_if_damaged(last: Path, best_comes_first: bool = False) -> None:
             newest.name,
         )
         if is_there:
-            copy_atomically(str(last), str(kept))
+            _keep(last, kept)
         copy_atomically(str(newest), str(last), overwrite=True)
     elif is_there:
         raise UserError(
@@ -85,6 +85,14 @@ def _new_name_of_damaged(last: Path) -> Path:
     return next(name for name in names if not name.exists())
 
 
+def _keep(damaged: Path, kept: Path) -> None:
+    """Give it another name, which needs no room where the disk has links."""
+    try:
+        os.link(damaged, kept)
+    except OSError:
+        copy_atomically(str(damaged), str(kept))
+
+
 def _newest_whole(folder: Path, names: Iterable[re.Pattern[str]]) -> Path | None:
     """By updates made, for the clock may have jumped."""
     others = [path for path in folder.glob("checkpoint*.pt") if any(name.fullmatch(path.name) for name in names)]
@@ -95,12 +103,13 @@ def _newest_whole(folder: Path, names: Iterable[re.Pattern[str]]) -> Path | None
 
 
 def _updates(path: Path) -> int:
-    """Updates made; 0 if the file does not tell, for it is damaged or of something else."""
+    """Updates made; 0 if the file does not tell, for it is damaged, or of something else, or cannot be read."""
     try:
         state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
         return int(state["optimizer_history"][-1]["num_updates"])
     except Exception as error:  # as above
-        _require_damage(path, error)
+        if fault := fault_of_the_system(error):
+            logger.warning("%s: left out, for it cannot be read: %s", path, fault)
         return 0
 
 

@@ -10,6 +10,9 @@ from fairseq_distil.errors import UserError
 
 MASK_SYMBOL = "<mask>"
 HIGHEST_COUNT = 2**63 - 1
+MOST_CHARACTERS = 1000
+"""Of a symbol; those of tokenisers have at most some dozens."""
+CONTROL_CHARACTERS = frozenset(map(chr, (*range(32), 127)))
 
 
 def load_dictionary(path: str) -> Dictionary:
@@ -27,6 +30,11 @@ def load_dictionary(path: str) -> Dictionary:
     for symbol, count in zip(dictionary.symbols, dictionary.count, strict=True):
         if not 0 <= count <= HIGHEST_COUNT:
             raise UserError(f"{path}: not a fairseq dictionary: the count of {symbol!r} is {count}")
+        if not 0 < len(symbol) <= MOST_CHARACTERS or not CONTROL_CHARACTERS.isdisjoint(symbol):
+            raise UserError(
+                f"{path}: not a fairseq dictionary: a symbol has 1 to {MOST_CHARACTERS:,} characters, none of which "
+                f"commands a terminal; found {symbol!r}"
+            )
     return dictionary
 
 

@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
 from fairseq import checkpoint_utils
 from fairseq.data.iterators import EpochBatchIterator
 from fairseq.logging import metrics
@@ -15,6 +14,7 @@ from omegaconf import DictConfig
 from fairseq_distil.checkpoints.atomic_saving import remove_unfinished
 from fairseq_distil.checkpoints.fall_back import fall_back_if_damaged
 from fairseq_distil.checkpoints.training_state import IS_UNFINISHED
+from fairseq_distil.data.dictionary_check import require_same_symbols
 from fairseq_distil.errors import UserError
 from fairseq_distil.workers import act_first
 
@@ -49,7 +49,7 @@ def load_checkpoint(cfg: DictConfig, trainer: Trainer, **settings: Any) -> tuple
             "--fp16 (common.fp16) needs a GPU, and none is used; leave it out, or give --autocast-dtype bfloat16 "
             "(task.autocast_dtype)"
         )
-    act_first(trainer.data_parallel_rank == 0, partial(_prepare_folder, cfg, trainer.checkpoint_suffix))
+    act_first(trainer.data_parallel_rank == 0, partial(_prepare_folder, cfg, trainer))
     with misfits_in_one_line(cfg.restore_file):
         extra_state, iterator = _fairseqs_load_checkpoint(cfg, trainer, **settings)
     if extra_state is not None and trainer.get_num_updates() > 0 and not cfg.reset_lr_scheduler:
@@ -66,8 +66,9 @@ def load_checkpoint(cfg: DictConfig, trainer: Trainer, **settings: Any) -> tuple
     return extra_state, iterator
 
 
-def _prepare_folder(cfg: DictConfig, suffix: str) -> None:
+def _prepare_folder(cfg: DictConfig, trainer: Trainer) -> None:
     """What the first worker does for all, among which it finds out whether there is something to refuse."""
+    suffix = trainer.checkpoint_suffix
     if not cfg.no_save:
         remove_unfinished(Path(cfg.save_dir))
     path = Path(cfg.restore_file)
@@ -77,8 +78,12 @@ def _prepare_folder(cfg: DictConfig, suffix: str) -> None:
             fall_back_if_damaged(path, best_comes_first=cfg.no_epoch_checkpoints)
         if cfg.finetune_from_model and not path.exists():
             path = Path(cfg.finetune_from_model)
-    if dist.is_initialized() and not suffix and path.is_file():
-        checkpoint_utils.load_checkpoint_to_cpu(str(path))  # as fairseq will, while the others wait for what it sends
+    if not suffix and path.is_file():
+        state = checkpoint_utils.load_checkpoint_to_cpu(str(path))  # as fairseq will, while the others wait for it
+        symbols = (state.get("task_state") or {}).get("dictionary_symbols")
+        if symbols is not None:
+            dictionary = trainer.task.source_dictionary
+            require_same_symbols(f"checkpoint {path}", symbols, "the data's dict.txt", dictionary.symbols)
 
 
 def _tell_schedule(trainer: Trainer, extra_state: dict[str, Any]) -> None:

@@ -53,6 +53,14 @@ def test_copy(path: Path) -> None:
     assert sorted(path.parent.iterdir()) == [source, path]
 
 
+def test_copies_over_iopath_are_left_to_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied = []
+    monkeypatch.setattr(PathManager, "supports_rename", staticmethod(lambda _: False))
+    monkeypatch.setattr(atomic_saving, "_copy_remotely", lambda *arguments: copied.append(arguments))
+    copy_atomically("s3://a", "s3://b", overwrite=True)
+    assert copied == [("s3://a", "s3://b", True)]
+
+
 def test_a_disk_that_stays_full(path: Path) -> None:
     expected = "checkpoint_last.pt: not written: File too large; what was saved before stays as it is: make room"
     source = path.with_name("checkpoint1.pt")

@@ -46,6 +46,22 @@ def write_dictionary(directory: Path, *lines: str) -> str:
     return str(directory)
 
 
+@pytest.mark.parametrize("symbol", ["a\0b", "\x1b[2Jb", "", "a" * 1001], ids=["NUL", "escape", "empty", "long"])
+def test_symbols_that_no_tokeniser_gives(symbol: str, tmp_path: Path) -> None:
+    write_dictionary(tmp_path / "data", "word 5", f"{symbol} 1")
+    with pytest.raises(
+        UserError, match="dict.txt: not a fairseq dictionary: a symbol has 1 to 1,000 characters"
+    ) as found:
+        load_shared_dictionary([str(tmp_path / "data")])
+    assert str(found.value).isprintable()
+
+
+def test_symbols_of_any_script(tmp_path: Path) -> None:
+    symbols = ["\u2581\u4e2d\u6587", "\u200d", "\u0301", "a b", "\ue000"]
+    write_dictionary(tmp_path / "data", *(f"{symbol} 1" for symbol in symbols))
+    assert load_shared_dictionary([str(tmp_path / "data")]).symbols[4:] == symbols
+
+
 def test_shards_share_the_dictionary_of_the_first(tmp_path: Path) -> None:
     first, second = (write_dictionary(tmp_path / name, "a 5", "b 3") for name in ("first", "second"))
     (tmp_path / "without").mkdir()

@@ -56,6 +56,28 @@ def test_a_full_disk(
     assert_ended_alike(run, student, from_update=1)
 
 
+def test_a_disk_that_is_full_to_the_last_byte(
+    train_on_small_disk: Callable[..., Run], student: Run, distillation_options: Options, tmp_path: Path
+) -> None:
+    """Where TensorBoard's files are written as well, which are the first to find no room."""
+    script = """
+        train 2> errors_of_training &
+        until [ -e "$disk/checkpoint_last.pt" ]; do sleep 0.05; done
+        cat /dev/zero > "$disk/filler" 2> /dev/null
+        wait $! && exit 9
+        rm "$disk/filler"
+        train"""
+    errors = tmp_path / "errors"
+    settings = STUDENT | {"tensorboard_logdir": tmp_path / "disk" / "tensorboard", "save_interval_updates": 0}
+    arguments = distillation_options(tmp_path / "disk", **settings)
+    run = train_on_small_disk(script.replace("errors_of_training", str(errors)), arguments).assert_succeeded()
+    *_, error = errors.read_text().splitlines()
+    assert "no further curves in this run, for they cannot be written: No space left on device" in run.stdout
+    assert "Traceback" not in errors.read_text()
+    assert error.startswith(f"error: {tmp_path}/disk/checkpoint") and "No space left on device; what was" in error
+    torch.testing.assert_close(run.weights(), student.weights(), rtol=0, atol=0)
+
+
 def test_a_disk_that_becomes_read_only(
     train_on_small_disk: Callable[..., Run], student: Run, distillation_options: Options, tmp_path: Path
 ) -> None:

@@ -52,6 +52,19 @@ def test_weights_of_another_architecture(
     assert len(message) < 700
 
 
+def test_data_of_another_dictionary(set_up: Callable[..., Run], tmp_path: Path) -> None:
+    path = set_up().save_checkpoint(tmp_path / "checkpoint_last.pt")
+    state = torch.load(path)
+    symbols = list(set_up().task.source_dictionary.symbols)
+    torch.save(state | {"task_state": {"dictionary_symbols": symbols}}, path)
+    go_on(set_up())
+    symbols[5:7] = symbols[6], symbols[5]
+    torch.save(state | {"task_state": {"dictionary_symbols": symbols}}, path)
+    expected = rf"checkpoint {path} has another dictionary than the data's dict.txt: .* and id 5 is '{symbols[5]}'"
+    with pytest.raises(UserError, match=expected):
+        go_on(set_up())
+
+
 def test_weights_without_a_position_in_the_data(set_up: Callable[..., Run], tmp_path: Path) -> None:
     path = set_up().save_checkpoint(tmp_path / "checkpoint_last.pt")
     state = torch.load(path)
