@@ -89,11 +89,17 @@ def _as_compared(value: Any) -> Any:
 
 
 def summary(records: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> dict[str, Any]:
-    """Ratios over pairs of records, ours first: above 1, ours is the faster one; below 1, the smaller one."""
+    """Ratios over pairs of records, ours first: above 1, ours is the faster one; below 1, the smaller one.
+
+    With what ours was measured with and the other one does not tell.
+    """
     times = [other["seconds_per_step"] / ours["seconds_per_step"] for ours, other in records]
     memories = [ours["peak_mib"] / other["peak_mib"] for ours, other in records]
     return {
         "pairs": len(records),
+        "not_compared": sorted(
+            {key for ours, other in records for key in SAME_WORK if key in ours and key not in other}
+        ),
         "other_time_over_ours": spread(times),
         "our_memory_over_other": spread(memories),
         "seconds_per_step": spread([ours["seconds_per_step"] for ours, _ in records]),

@@ -81,8 +81,9 @@ def _mixed_logits_by_probabilities(teachers: Sequence[VocabularyProjection], sca
     logits = [teacher.logits().float() for teacher in teachers]
     if len(logits) == 1:
         return logits[0]
-    probabilities = torch.stack([(of_one / scales.temperature).softmax(-1) for of_one in logits], -1)
-    return scales.temperature * (probabilities @ probabilities.new_tensor(scales.teacher_weights)).log()
+    log_probabilities = torch.stack([(of_one / scales.temperature).log_softmax(-1) for of_one in logits], -1)
+    log_weights = log_probabilities.new_tensor(scales.teacher_weights).log()
+    return scales.temperature * (log_probabilities + log_weights).logsumexp(-1)
 
 
 def vocabulary_loss(

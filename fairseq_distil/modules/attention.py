@@ -56,7 +56,8 @@ class SelfAttention(nn.Module):
     def _attend_in_steps(self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None) -> Tensor:
         """The formula: ``dropout(softmax(query key^T / sqrt(head width))) value``."""
         with torch.autocast(query.device.type, enabled=False):  # rounded scores would be exponents of wrong sizes
-            scores = (query.float() * query.size(-1) ** -0.5) @ key.float().transpose(-1, -2)
+            exact = torch.promote_types(query.dtype, torch.float32)
+            scores = (query.to(exact) * query.size(-1) ** -0.5) @ key.to(exact).transpose(-1, -2)
         if attention_mask is not None:
             # Not -inf, with which a sequence of padding alone would be NaN.
             scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)

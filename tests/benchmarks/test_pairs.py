@@ -22,12 +22,16 @@ def printing(record: dict, log: Path | None = None) -> list[str]:
 
 def test_summary() -> None:
     records = [
-        ({"seconds_per_step": 2.0, "peak_mib": 100}, {"seconds_per_step": 3.0, "peak_mib": 400}),
+        (
+            {"seconds_per_step": 2.0, "peak_mib": 100, "vocab": 9, "batch": 1},
+            {"seconds_per_step": 3.0, "peak_mib": 400, "batch": 1},
+        ),
         ({"seconds_per_step": 1.0, "peak_mib": 100}, {"seconds_per_step": 4.0, "peak_mib": 200}),
         ({"seconds_per_step": 2.0, "peak_mib": 120}, {"seconds_per_step": 4.0, "peak_mib": 200}),
     ]
     found = summary(records)
     assert found["pairs"] == 3
+    assert found["not_compared"] == ["vocab"]
     assert found["other_time_over_ours"] == {"median": 2.0, "min": 1.5, "max": 4.0}
     assert found["our_memory_over_other"] == {"median": 0.5, "min": 0.25, "max": 0.6}
     assert found["seconds_per_step"] == {"median": 2.0, "min": 1.0, "max": 2.0}

@@ -59,12 +59,13 @@ def test_a_mixture_by_hand(function: Callable) -> None:
     assert losses.soft_target.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_words_that_only_one_teacher_finds_possible() -> None:
+@pytest.mark.parametrize("function", [vocabulary_loss, reference_vocabulary_loss])
+def test_words_that_only_one_teacher_finds_possible(function: Callable) -> None:
     """Nothing becomes log 0, and half of the mixture is each teacher's word."""
     zeros = VocabularyProjection(torch.zeros(1, 1), torch.zeros(3, 1), torch.zeros(3))
     teachers = [zeros._replace(bias=torch.tensor(bias)) for bias in ([500.0, 0.0, 0.0], [0.0, 500.0, 0.0])]
     losses, gradients = with_gradients(
-        vocabulary_loss, zeros, teachers, random_targets(0), TermScales(1.0, 1.0, 0.0, teacher_weights=(0.5, 0.5))
+        function, zeros, teachers, random_targets(0), TermScales(1.0, 1.0, 0.0, teacher_weights=(0.5, 0.5))
     )
     assert losses.soft_target.item() == pytest.approx(math.log(3 / 2), rel=1e-5)
     torch.testing.assert_close(gradients[2], 3 * torch.tensor([1 / 3 - 1 / 2, 1 / 3 - 1 / 2, 1 / 3]))

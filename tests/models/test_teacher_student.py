@@ -230,3 +230,17 @@ def test_a_student_is_a_teacher_in_its_turn(student_run: Callable, tmp_path) -> 
     assert type(second.teacher) is DistilEncoderModel
     assert equal(second.teacher.state_dict(), first.model.state_dict())
     assert second.config.layers == 1
+
+
+def test_both_are_compiled(student_run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the compiler's own back end, which takes long."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    model = student_run().model.eval()
+    tokens = {"src_tokens": torch.tensor([[0, 5, 9, 7, 2]])}
+    names, expected, taught = list(model.state_dict()), model(**tokens)[0], model.teacher(**tokens)[0]
+    model.compile_encoder()
+    for one in (model, model.teacher):
+        assert one.encoder._compiled_call_impl is not None
+    torch.testing.assert_close(model(**tokens)[0], expected)
+    torch.testing.assert_close(model.teacher(**tokens)[0], taught)
+    assert list(model.state_dict()) == names

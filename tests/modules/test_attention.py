@@ -43,6 +43,14 @@ def test_attention_in_steps_is_the_fused_kernels(masked: bool, generator: torch.
     torch.testing.assert_close(attention._attend_in_steps(query, key, value, mask), expected)
 
 
+def test_attention_in_steps_keeps_double_precision(generator: torch.Generator) -> None:
+    attention = SelfAttention(CONFIG).double()
+    query, key, value = torch.randn(3, 2, 4, 5, 3, generator=generator, dtype=torch.float64)
+    attention.eval()
+    found = attention._attend_in_steps(query, key, value, None)
+    torch.testing.assert_close(found, F.scaled_dot_product_attention(query, key, value), atol=1e-14, rtol=1e-13)
+
+
 def test_a_sequence_of_padding_alone_stays_finite(generator: torch.Generator) -> None:
     hidden = torch.randn(2, 7, 12, generator=generator, requires_grad=True)
     mask = torch.ones(2, 1, 1, 7, dtype=torch.bool)
