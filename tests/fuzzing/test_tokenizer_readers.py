@@ -110,7 +110,10 @@ def test_sentencepiece_model(
         path.write_bytes(content)
         use(SentencePieceTokenizer(path))
 
-    fuzz(read, changed_bytes([seed_of(sentencepiece_model)]), [b""])
+    model = seed_of(sentencepiece_model)
+    middle_of_last = model.rindex("\u2581".encode()) + 1
+    no_text = model[:middle_of_last] + b"a" + model[middle_of_last + 1 :]
+    fuzz(read, changed_bytes([model]), [b"", no_text])
 
 
 def test_settings(fuzz: Fuzz, data_with_tokenizer: Path, tmp_path: Path) -> None:

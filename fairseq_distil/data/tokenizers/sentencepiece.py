@@ -34,7 +34,11 @@ class SentencePieceTokenizer(Tokenizer):
     def __init__(self, model: Path) -> None:
         content = model.read_bytes()
         self._processor = _load_model(model, content)
-        super().__init__(_vocabulary(self._processor), {MODEL_FILE: content})
+        try:
+            vocabulary = _vocabulary(self._processor)
+        except UnicodeDecodeError:
+            raise UserError(f"{model}: a SentencePiece model whose pieces are not text; it is damaged") from None
+        super().__init__(vocabulary, {MODEL_FILE: content})
 
     def encode_ids(self, texts: Sequence[str]) -> list[list[int]]:
         # One thread: callers that want more run this in several processes.
