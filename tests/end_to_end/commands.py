@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import subprocess
 import sys
 import tempfile
@@ -131,3 +132,9 @@ class ForkedCommands:
     def train_signalled(self, number: str, kind: str, count: int, *arguments: str, save_dir: Path) -> Run:
         """Run fairseq-train with a signal at a moment, see ``signalled.py``."""
         return self.run(str(SIGNALLED), number, kind, count, "fairseq-train", *arguments, save_dir=save_dir)
+
+
+def wait_for_all(workers: list[ForkedProcess], save_dir: Path) -> list[Run]:
+    """Their ends; torch names the worker before each line of a last error."""
+    ended = [worker.wait() for worker in workers]
+    return [Run(e.returncode, e.stdout, re.sub(r"(?m)^\[rank\d\]: ?", "", e.stderr), save_dir) for e in ended]

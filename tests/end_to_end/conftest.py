@@ -4,12 +4,13 @@ import hashlib
 import json
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ..forked_processes import ForkingServer
+from ..forked_processes import ForkedProcess, ForkingServer
 from .commands import ForkedCommands, Run, run_command
 
 COMMON = {
@@ -45,6 +46,7 @@ UPDATES_AN_EPOCH = 21  # of two batches
 SYMBOLS = [f"word{index}" for index in range(56)]
 
 Options = Callable[..., list[str]]
+StartScript = Callable[[str, int], tuple[list[ForkedProcess], Path]]
 
 
 @pytest.fixture(scope="session")
@@ -142,3 +144,39 @@ def recipe(corpus: str, teacher_path: Path, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("recipe")
     (folder / "student.yaml").write_text(json.dumps(settings))  # JSON is YAML
     return ["--config-dir", str(folder), "--config-name", "student"]
+
+
+@pytest.fixture(scope="session")
+def worker_options(distillation_options: Options) -> Options:
+    return partial(distillation_options, **STUDENT | {"update_freq": 1})
+
+
+@pytest.fixture(scope="session")
+def two_workers(commands: ForkedCommands, worker_options: Options, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Their undisturbed run."""
+    save_dir = tmp_path_factory.mktemp("two_workers")
+    return commands.run_workers(partial(worker_options, save_dir), 2, save_dir)
+
+
+@pytest.fixture
+def start_again(commands: ForkedCommands, worker_options: Options, tmp_path: Path) -> Callable[[], Run]:
+    """Runs both to the end in ``tmp_path``."""
+    return lambda: commands.run_workers(partial(worker_options, tmp_path), 2, tmp_path)
+
+
+@pytest.fixture
+def start_script(
+    commands: ForkedCommands, worker_options: Options, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> StartScript:
+    """Starts two workers in ``tmp_path`` by a script, which gets an argument, and then the options of fairseq-train.
+
+    Gives them, and the folder of the script.
+    """
+
+    def start(script: str, argument: int) -> tuple[list[ForkedProcess], Path]:
+        path = tmp_path_factory.mktemp("script") / "train.py"
+        path.write_text(script)
+        program = (str(path), str(argument))
+        return commands.start_workers(partial(worker_options, tmp_path), 2, path.parent, program=program), path.parent
+
+    return start

@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -56,42 +57,53 @@ def test_a_full_disk(
     assert_ended_alike(run, student, from_update=1)
 
 
+@pytest.fixture
+def train_through_failure(
+    train_on_small_disk: Callable[..., Run], distillation_options: Options, tmp_path: Path
+) -> Callable[..., tuple[Run, str]]:
+    """Trains on a disk that fails after the first checkpoint, and again when it is repaired; with the first errors."""
+
+    def run(failure: str, repair: str, **settings: Any) -> tuple[Run, str]:
+        errors = tmp_path / "errors"
+        script = f"""
+            train 2> {errors} &
+            until [ -e "$disk/checkpoint_last.pt" ]; do sleep 0.05; done
+            {failure}
+            wait $! && exit 9
+            {repair}
+            train"""
+        arguments = distillation_options(tmp_path / "disk", **STUDENT | settings)
+        return train_on_small_disk(script, arguments).assert_succeeded(), errors.read_text()
+
+    return run
+
+
 def test_a_disk_that_is_full_to_the_last_byte(
-    train_on_small_disk: Callable[..., Run], student: Run, distillation_options: Options, tmp_path: Path
+    train_through_failure: Callable[..., tuple[Run, str]], student: Run, tmp_path: Path
 ) -> None:
     """Where TensorBoard's files are written as well, which are the first to find no room."""
-    script = """
-        train 2> errors_of_training &
-        until [ -e "$disk/checkpoint_last.pt" ]; do sleep 0.05; done
-        cat /dev/zero > "$disk/filler" 2> /dev/null
-        wait $! && exit 9
-        rm "$disk/filler"
-        train"""
-    errors = tmp_path / "errors"
-    settings = STUDENT | {"tensorboard_logdir": tmp_path / "disk" / "tensorboard", "save_interval_updates": 0}
-    arguments = distillation_options(tmp_path / "disk", **settings)
-    run = train_on_small_disk(script.replace("errors_of_training", str(errors)), arguments).assert_succeeded()
-    *_, error = errors.read_text().splitlines()
+    run, errors = train_through_failure(
+        'cat /dev/zero > "$disk/filler" 2> /dev/null',
+        'rm "$disk/filler"',
+        tensorboard_logdir=tmp_path / "disk" / "tensorboard",
+        save_interval_updates=0,
+    )
+    *_, error = errors.splitlines()
     assert "no further curves in this run, for they cannot be written: No space left on device" in run.stdout
-    assert "Traceback" not in errors.read_text()
+    assert "Traceback" not in errors
     assert error.startswith(f"error: {tmp_path}/disk/checkpoint") and "No space left on device; what was" in error
     torch.testing.assert_close(run.weights(), student.weights(), rtol=0, atol=0)
 
 
 def test_a_disk_that_becomes_read_only(
-    train_on_small_disk: Callable[..., Run], student: Run, distillation_options: Options, tmp_path: Path
+    train_through_failure: Callable[..., tuple[Run, str]], student: Run, tmp_path: Path
 ) -> None:
-    script = """
-        train 2> errors_of_training &
-        until [ -e "$disk/checkpoint_last.pt" ]; do sleep 0.05; done
-        until mount -o remount,ro "$disk" 2> /dev/null; do sleep 0.01; done
-        wait $! && exit 9
-        mount -o remount,rw "$disk"
-        train"""
-    errors = tmp_path / "errors"
-    arguments = distillation_options(tmp_path / "disk", tensorboard_logdir=None, **STUDENT)
-    run = train_on_small_disk(script.replace("errors_of_training", str(errors)), arguments).assert_succeeded()
-    *_, error = errors.read_text().splitlines()
+    run, errors = train_through_failure(
+        'until mount -o remount,ro "$disk" 2> /dev/null; do sleep 0.01; done',
+        'mount -o remount,rw "$disk"',
+        tensorboard_logdir=None,
+    )
+    *_, error = errors.splitlines()
     assert error.startswith(f"error: {tmp_path}/disk/checkpoint_") and "Read-only file system; what was" in error
     torch.testing.assert_close(run.weights(), student.weights(), rtol=0, atol=0)
 

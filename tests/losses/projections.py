@@ -5,7 +5,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fairseq_distil.losses import TermScales, VocabularyLoss, VocabularyProjection
+from fairseq_distil.losses import (
+    TermScales,
+    VocabularyLoss,
+    VocabularyProjection,
+    reference_vocabulary_loss,
+    vocabulary_loss,
+)
 
 VOCABULARY = 47
 ROW_BYTES = 4 * VOCABULARY
@@ -40,3 +46,13 @@ def assert_equal_losses(actual: tuple, expected: tuple, atol: float, rtol: float
         torch.testing.assert_close(
             value, reference, atol=atol, rtol=rtol, msg=lambda text, name=name: f"{name}: {text}"
         )
+
+
+def assert_chunks_equal_the_formula(*arguments: object, **sizes: int) -> None:
+    """The chunked loss of a student, teachers, targets and scales is the plain formula's, with its gradients."""
+    assert_equal_losses(
+        with_gradients(vocabulary_loss, *arguments, **sizes),
+        with_gradients(reference_vocabulary_loss, *arguments),
+        atol=1e-4,
+        rtol=1e-5,
+    )
