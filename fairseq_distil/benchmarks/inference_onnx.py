@@ -9,6 +9,8 @@ from fairseq_distil.errors import UserError
 
 INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 """Types that a graph may want its inputs in."""
+IDLE_THREADS_SLEEP = ("session.force_spinning_stop", "1")
+"""Threads that wait busily for more work take the cores from the model whose turn is next: half as much time again."""
 
 
 class OnnxGraph:
@@ -19,7 +21,7 @@ class OnnxGraph:
     """
 
     def __init__(self, session: object) -> None:
-        self._session = session
+        self.session = session
         self._inputs = {node.name: INTEGERS[node.type] for node in session.get_inputs()}
         self.outputs = [node.name for node in session.get_outputs()]
 
@@ -27,7 +29,7 @@ class OnnxGraph:
         """Run it on ids ``(batch, length)`` without padding."""
         values = ids.numpy()
         feeds = {"input_ids": values, "attention_mask": np.ones_like(values)}
-        return self._session.run(None, {name: feeds[name].astype(dtype) for name, dtype in self._inputs.items()})
+        return self.session.run(None, {name: feeds[name].astype(dtype) for name, dtype in self._inputs.items()})
 
 
 def load_onnx(path: Path, threads: int) -> OnnxGraph:
@@ -42,6 +44,7 @@ def load_onnx(path: Path, threads: int) -> OnnxGraph:
         raise UserError(f"{path}: ONNX Runtime is not installed; pip install onnxruntime") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    options.add_session_config_entry(*IDLE_THREADS_SLEEP)
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has an exception of its own for each kind of damage

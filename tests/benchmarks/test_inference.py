@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -18,7 +19,7 @@ from fairseq_distil.benchmarks.inference import (
 )
 from fairseq_distil.benchmarks.inference_command import require_no_onnx
 from fairseq_distil.benchmarks.inference_models import encoder_runners, load_runners, random_encoder
-from fairseq_distil.benchmarks.inference_onnx import OnnxGraph
+from fairseq_distil.benchmarks.inference_onnx import OnnxGraph, load_onnx
 from fairseq_distil.errors import UserError
 
 
@@ -145,6 +146,19 @@ def test_an_onnx_graph_gets_what_it_asks_for() -> None:
     np.testing.assert_array_equal(fed["input_ids"], [[4, 5]])
     np.testing.assert_array_equal(fed["attention_mask"], [[1, 1]])
     assert {name: array.dtype for name, array in fed.items()} == {"input_ids": np.int64, "attention_mask": np.int32}
+
+
+def test_threads_of_an_onnx_model_do_not_spin_in_the_turn_of_another(tmp_path: Path) -> None:
+    ids = onnx.helper.make_tensor_value_info("input_ids", onnx.TensorProto.INT64, ["batch", "length"])
+    same = onnx.helper.make_tensor_value_info("same", onnx.TensorProto.INT64, ["batch", "length"])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["input_ids"], ["same"])], "copy", [ids], [same])
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8),
+        tmp_path / "model.onnx",
+    )
+    loaded = load_onnx(tmp_path / "model.onnx", threads=2)
+    assert loaded.session.get_session_options().get_session_config_entry("session.force_spinning_stop") == "1"
+    np.testing.assert_array_equal(loaded.run(torch.tensor([[4, 5]])), [[[4, 5]]])
 
 
 def test_a_model_that_does_not_take_the_ids(tmp_path: Path) -> None:
