@@ -7,16 +7,16 @@ Each run is a --tensorboard-logdir of fairseq-train. One panel a scalar; dashed:
 """
 
 import argparse
-import os
+import logging
 import sys
 from pathlib import Path
 
-import matplotlib
+logging.basicConfig(level=logging.WARNING)  # before fairseq, which would show all that it and others log
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  the backend comes first: there may be no screen
 from matplotlib.lines import Line2D  # noqa: E402
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: E402
+
+from fairseq_distil.benchmarks.figure import plt, save  # noqa: E402
 
 PANELS = {
     "masked-LM perplexity": ("mlm_ppl", "ppl"),
@@ -79,10 +79,7 @@ def draw(runs: dict[str, Path], output: Path) -> None:
     keys = [Line2D([], [], color=colour, label=run) for run, colour in colours.items()]
     keys += [Line2D([], [], color="grey", linestyle=dashes, label=name) for name, dashes in SPLITS.values()]
     figure.legend(handles=keys, loc="outside lower center", ncols=len(keys))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.partial")
-    figure.savefig(partial, format="png", dpi=110)
-    os.replace(partial, output)
+    save(figure, output)
 
 
 def named_folder(text: str) -> tuple[str, Path]:

@@ -24,6 +24,7 @@ from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask
 from fairseq.trainer import Trainer
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 import fairseq_distil  # noqa: F401  registers the parts
@@ -188,9 +189,12 @@ def compose_recipe() -> Callable[..., DictConfig]:
 
     def compose_with_fairseqs_schema(recipe: Path, *overrides: str) -> DictConfig:
         hydra_init(recipe.stem)
-        # fairseq-hydra-train names no version either; Hydra says so, and that it finds the schema by the recipe's name.
-        with warnings.catch_warnings(action="ignore"), initialize_config_dir(str(recipe.parent.absolute())):
-            cfg = compose(recipe.stem, list(overrides))
+        try:
+            # fairseq-hydra-train names no version either; Hydra says so, and that it finds the schema by the name.
+            with warnings.catch_warnings(action="ignore"), initialize_config_dir(str(recipe.parent.absolute())):
+                cfg = compose(recipe.stem, list(overrides))
+        finally:
+            del ConfigStore.instance().repo[f"{recipe.stem}.yaml"]  # which others would get that name the recipe
         add_defaults(cfg)
         return cfg
 

@@ -8,10 +8,10 @@ than 4 or more than 60 words are left out. A blank line stands between the sente
 """
 
 import argparse
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from fairseq_distil.atomic_file import replace_whole
 from fairseq_distil.data.sentence_boundary import SENTENCE_BOUNDARY
 from fairseq_distil.data.text_files import read_lines
 
@@ -34,10 +34,8 @@ def main() -> None:
     parser.add_argument("text", type=Path, metavar="TEXT", help="plain, .gz or .xz: one paragraph a line")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE")
     arguments = parser.parse_args()
-    partial = arguments.output.with_name(f".{arguments.output.name}.partial")
-    with partial.open("w", encoding="utf-8") as output:
-        output.writelines(f"{sentence}\n" for sentence in sentences(read_lines(arguments.text)))
-    os.replace(partial, arguments.output)
+    lines = (f"{sentence}\n".encode() for sentence in sentences(read_lines(arguments.text)))
+    replace_whole(arguments.output, lambda file: file.writelines(lines))
 
 
 if __name__ == "__main__":

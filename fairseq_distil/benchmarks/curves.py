@@ -1,4 +1,4 @@
-"""The same training with the fast paths, without any, and in bfloat16: curves that are to overlay."""
+"""The same training with the fast paths and without any, in float32 and bfloat16: curves that are to overlay."""
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +34,7 @@ class Way(NamedTuple):
 WAYS = {
     "float32 without fast paths": Way("float32", True),
     "float32": Way("float32", False),
+    "bfloat16 without fast paths": Way("bfloat16", True),
     "bfloat16": Way("bfloat16", False),
 }
 

@@ -50,7 +50,7 @@ def parse_options(arguments: Sequence[str] | None, description: str | None = Non
         "--cost-of-terms", action="store_true", help="take turns with every --added; percent of the step"
     )
     modes.add_argument(
-        "--curves", type=int, metavar="UPDATES", help="losses with the fast paths, without any, and in bfloat16"
+        "--curves", type=int, metavar="UPDATES", help="losses with the fast paths and without any, in both types"
     )
     modes.add_argument("--profile", action="store_true", help="where the time goes: by stage and kind of work")
     parser.add_argument(

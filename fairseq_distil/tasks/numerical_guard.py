@@ -1,4 +1,4 @@
-"""What went wrong in an update whose loss or gradients are not finite, told in one line."""
+"""What went wrong in an update, or a validation, whose loss or gradients are not finite, told in one line."""
 
 import logging
 import sys
@@ -55,6 +55,21 @@ class NumericalGuard:
             self._explain(self._update_num, _Batch(sample["id"], result[2]), model)
         else:
             self._batches = [*self._batches, _Batch(sample["id"], result[2])]
+        return result
+
+    def valid_step(self, sample: Dict[str, Any], model: BaseFairseqModel, *arguments: Any, **keywords: Any) -> Any:
+        """See :meth:`fairseq.tasks.FairseqTask.valid_step`; fairseq waits for each batch's values anyway.
+
+        Raises:
+            UserError: a loss is not finite, which fairseq would keep as the best that no later one is better than
+        """
+        result = super().valid_step(sample, model, *arguments, **keywords)
+        if (culprit := not_finite_loss(result[2])) is not None:
+            batch = _named([_Batch(sample["id"], result[2])])
+            raise UserError(
+                f"validation: {culprit} in {batch}. The last checkpoint stays as it is; lower the learning rate, and "
+                "start again"
+            )
         return result
 
     def optimizer_step(self, optimizer: Any, model: BaseFairseqModel, update_num: int) -> None:

@@ -18,20 +18,20 @@ def test_distances() -> None:
 
 def test_records_and_picture(tiny_case: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     print_curves(tiny_case(), 2, tmp_path / "curves.png")
-    plain, fast, rounded, last = map(json.loads, capsys.readouterr().out.splitlines())
-    assert plain["curve"] == "float32 without fast paths"
-    assert [len(record["losses"]) for record in (plain, fast, rounded)] == [2, 2, 2]
+    *curves, last = map(json.loads, capsys.readouterr().out.splitlines())
+    plain, *others = (record["curve"] for record in curves)
+    assert (plain, others) == ("float32 without fast paths", ["float32", "bfloat16 without fast paths", "bfloat16"])
+    assert [len(record["losses"]) for record in curves] == [2, 2, 2, 2]
     assert last["updates"] == 2
     assert last["most_percent_from_the_first"] == {
-        record["curve"]: max(map(abs, percent_from(plain["losses"], record["losses"])))
-        for record in (plain, fast, rounded)
+        record["curve"]: max(map(abs, percent_from(curves[0]["losses"], record["losses"]))) for record in curves
     }
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
 
 
 def test_the_picture_of_curves(tmp_path: Path) -> None:
     output = tmp_path / "new" / "curves.png"
-    draw_curves({"one": [3.0, 2.0], "two": [3.0, 2.1], "three": [3.1, 2.0]}, output)
+    draw_curves({"one": [3.0, 2.0], "two": [3.0, 2.1], "three": [3.1, 2.0], "four": [3.1, 2.1]}, output)
     with Image.open(output) as image:
         image.load()
         assert (image.format, image.size) == ("PNG", (880, 330))

@@ -35,8 +35,13 @@ def shared_files(path: Path) -> list[Path]:
     return [path.with_name(f"{name}.yaml") for name in names if name != "_self_"]
 
 
-SHARED = {shared for path in FILES for shared in shared_files(path)}
-RECIPES = [path for path in FILES if path not in SHARED and path.parts[-3] != "glue"]  # see test_glue_recipes.py
+def launch_lines(path: Path) -> list[str]:
+    """The commands in the comment at the head of a recipe; a file that recipes share has none."""
+    head = re.match(r"(#.*\n)+", path.read_text(encoding="utf-8"))[0]
+    return re.findall(r"(?m)^ *(fairseq-hydra-train .*)$", re.sub(r"(?m)^# ?", "", head).replace("\\\n", " "))
+
+
+RECIPES = [path for path in FILES if launch_lines(path) and path.parts[-3] != "glue"]  # see test_glue_recipes.py
 every_recipe = pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
 
 
@@ -56,18 +61,16 @@ def own_settings(path: Path) -> dict[str, Any]:
 
 
 def launch_line(path: Path) -> list[str]:
-    """The command in the comment at the head of a recipe."""
-    head = re.match(r"(#.*\n)+", path.read_text(encoding="utf-8"))[0]
-    text = re.sub(r"(?m)^# ?", "", head).replace("\\\n", " ")
-    (command,) = re.findall(r"(?m)^ *(fairseq-hydra-train .*)$", text)
+    """The command at the head of a recipe."""
+    (command,) = launch_lines(path)
     return shlex.split(command)
 
 
-def fine_tunes(recipe: Path) -> bool:
-    return any("model.pretrained" in own_settings(path) for path in (recipe, *shared_files(recipe)))
+def sets(recipe: Path, key: str) -> bool:
+    return any(key in own_settings(path) for path in (recipe, *shared_files(recipe)))
 
 
-PRETRAINING = [path for path in RECIPES if not fine_tunes(path)]  # fine-tuning has its own tests
+PRETRAINING = [path for path in RECIPES if not sets(path, "model.pretrained")]  # fine-tuning has its own tests
 pretraining_recipe = pytest.mark.parametrize("recipe", PRETRAINING, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
 
 
@@ -81,13 +84,16 @@ def tiny_teacher(setup_run: Callable, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture
 def tiny_cfg(compose_recipe: Callable, data: str, tiny_teacher: str, tmp_path: Path, recipe: Path) -> DictConfig:
     """A recipe of pre-training at a tiny size."""
-    teacher = [f"model.teacher={tiny_teacher}"] if "model.teacher" in own_settings(recipe) else []
+    teacher = [f"model.teacher={tiny_teacher}"] if sets(recipe, "model.teacher") else []
     return compose_recipe(recipe, f"task.data={data}", f"checkpoint.save_dir={tmp_path}", *teacher, *TINY)
 
 
 def test_all_recipes_are_found() -> None:
     found = {f"{path.parts[-3]}/{path.stem}" for path in RECIPES}
-    assert found >= {"quickstart/teacher", "quickstart/student", "quickstart/no_teacher", "distilbert/distilbert"}
+    of_quickstart = {"quickstart/teacher", "quickstart/student", "quickstart/no_teacher"}
+    assert found >= of_quickstart | {"distilbert/distilbert", "distilbert/recommended", "minilm/minilm", "squad/squad"}
+    without_launch_line = {path for path in FILES if not launch_lines(path)}
+    assert without_launch_line == {shared for path in FILES for shared in shared_files(path)} - set(RECIPES)
 
 
 @pretraining_recipe

@@ -188,3 +188,15 @@ def test_the_teacher_is_checked_before_anything_else(trainer: Trainer) -> None:
         trainer.model.teacher.masked_lm_head.bias[3] = torch.nan
     with pytest.raises(UserError, match="^update 2: soft_target_loss is nan in the batch of samples 5. "):
         trainer.train_step(batches(trainer, [5]))
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_loss_of_validation_that_is_not_finite(trainer: Trainer, value: float) -> None:
+    """fairseq would keep it as the best loss, than which none is less."""
+    (valid,) = batches(trainer, [3, 2])
+    assert trainer.valid_step(valid)["mlm_loss"] > 0
+    with torch.no_grad():
+        trainer.model.masked_lm_head.bias[7] = value
+    message = r"^validation: mlm_loss is (nan|inf) in the batch of samples 3, 2. The last checkpoint stays as it is; "
+    with pytest.raises(UserError, match=message):
+        trainer.valid_step(valid)

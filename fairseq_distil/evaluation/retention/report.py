@@ -1,11 +1,12 @@
 """The retention report, for people (Markdown, a picture) and for programs (JSON)."""
 
 import dataclasses
-import os
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+from fairseq_distil.atomic_file import replace_whole
 from fairseq_distil.evaluation.model_size import ModelSize
 from fairseq_distil.evaluation.report import markdown_table, write_texts
 
@@ -130,9 +131,7 @@ def draw(retention: Retention, path: Path) -> None:
     axis.grid(axis="y", alpha=0.3)
     axis.legend(fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, format="png")
-    os.replace(partial, path)
+    replace_whole(path, partial(figure.savefig, format="png"))
 
 
 def _title(task: DownstreamTask) -> str:
