@@ -9,8 +9,10 @@ from types import TracebackType
 
 from hydra.errors import CompactHydraException
 
-DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
-"""Full, read-only or not permitted: nothing of the program's, and the operating system names the file."""
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO} | {
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
+}
+"""Full, read-only, not permitted, or no place for a file: the operating system names it."""
 FULL = {errno.ENOSPC, errno.EDQUOT}
 """What writing to a file that is open, such as a log, fails with: the operating system does not name it."""
 MOST_CHARACTERS = 1000

@@ -45,7 +45,7 @@ def test_what_python_would_not_show_is_not_told(is_wrapped: bool, capsys: pytest
     assert "Traceback" in printed and "ZeroDivisionError: a fault of ours" in printed
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.ENAMETOOLONG])
 def test_an_error_of_the_disk_is_one_line(number: int, capsys: pytest.CaptureFixture) -> None:
     error = OSError(number, os.strerror(number), "folder/file")
     sys.excepthook(type(error), error, None)

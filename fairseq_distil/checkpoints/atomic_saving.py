@@ -105,20 +105,28 @@ def _require_finite(checkpoint: Mapping[str, Any], filename: str) -> None:
 
 def not_finite_in(checkpoint: Mapping[str, Any]) -> str | None:
     """Name of something in a checkpoint that training changes and that is not finite, if there is any."""
-    for part in TRAINED:
-        for name, tensor in _tensors(checkpoint.get(part)):
-            if tensor.is_floating_point() and not tensor.isfinite().all():
-                return f"{part}{name}"
+    for name, tensor in trained_tensors(checkpoint):
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            return name
     return None
 
 
-def _tensors(tree: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Those in a tree of dictionaries, by their paths."""
-    if torch.is_tensor(tree):
-        yield name, tree
-    elif isinstance(tree, Mapping):
-        for key, part in tree.items():
-            yield from _tensors(part, f"{name}.{key}")
+def trained_tensors(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    """What training changes, in dictionaries of dictionaries: each tensor once, with one of its paths.
+
+    Where each level holds the one below it twice, thirty levels have a billion paths.
+    """
+    unread = [(part, checkpoint.get(part)) for part in reversed(TRAINED)]
+    seen = set()
+    while unread:
+        name, value = unread.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if torch.is_tensor(value):
+            yield name, value
+        elif isinstance(value, Mapping):
+            unread += [(f"{name}.{key}", part) for key, part in reversed(value.items())]
 
 
 def _replace(path: str, write: Callable[[BinaryIO], object]) -> None:

@@ -7,11 +7,13 @@ import zipfile
 from collections.abc import Iterable
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from fairseq_distil.checkpoints.atomic_saving import copy_atomically, not_finite_in
+from fairseq_distil.checkpoints.atomic_saving import copy_atomically, not_finite_in, trained_tensors
 from fairseq_distil.checkpoints.load_errors import fault_of_the_system
+from fairseq_distil.checkpoints.tensor_check import require_held
 from fairseq_distil.checkpoints.zip_check import require_plain_zip
 from fairseq_distil.errors import UserError
 
@@ -31,11 +33,11 @@ def is_whole(path: Path) -> bool:
         UserError: the disk or the memory does not let it be read, which tells nothing of the file
     """
     try:
-        require_plain_zip(path)  # before what is compressed is expanded
+        require_plain_zip(path)  # before a record is expanded
         with zipfile.ZipFile(path) as archive:
             if archive.testzip() is not None:
                 return False
-        return not_finite_in(torch.load(path, map_location="cpu", mmap=True, weights_only=True)) is None
+        return not_finite_in(_read(path)) is None
     except Exception as error:  # damage can make anything of a file
         _require_damage(path, error)
         return False
@@ -105,12 +107,19 @@ def _newest_whole(folder: Path, names: Iterable[re.Pattern[str]]) -> Path | None
 def _updates(path: Path) -> int:
     """Updates made; 0 if the file does not tell, for it is damaged, or of something else, or cannot be read."""
     try:
-        state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-        return int(state["optimizer_history"][-1]["num_updates"])
+        return int(_read(path)["optimizer_history"][-1]["num_updates"])
     except Exception as error:  # as above
         if fault := fault_of_the_system(error):
             logger.warning("%s: left out, for it cannot be read: %s", path, fault)
         return 0
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Of files that nobody has looked at: before anything that is compressed, or a view of few values, is expanded."""
+    require_plain_zip(path)
+    state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    require_held({str(index): tensor for index, (_, tensor) in enumerate(trained_tensors(state))})
+    return state
 
 
 def _require_damage(path: Path, error: Exception) -> None:

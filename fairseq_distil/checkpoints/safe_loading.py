@@ -66,6 +66,7 @@ def _require_parts(state: Any) -> None:
     if not isinstance(state, dict) or not isinstance(state.get("model"), dict):
         raise UserError("not a fairseq checkpoint: it has no model")
     require_held(state["model"])
+    require_held(state.get("criterion") or {})
     require_held_optimizer_state(state.get("last_optimizer_state"))
     for name, type_ in (("args", argparse.Namespace), ("cfg", dict), ("task_state", dict)):
         if not isinstance(state.get(name), type_ | None):

@@ -12,7 +12,8 @@ MASK_SYMBOL = "<mask>"
 HIGHEST_COUNT = 2**63 - 1
 MOST_CHARACTERS = 1000
 """Of a symbol; those of tokenisers have at most some dozens."""
-CONTROL_CHARACTERS = frozenset(map(chr, (*range(32), 127)))
+CONTROL_CHARACTERS = frozenset(map(chr, (*range(32), 127, 0x90, 0x98, 0x9B, 0x9D, 0x9E, 0x9F)))
+"""Those of ASCII, and those that begin a terminal's commands without it; others are in text of the web."""
 
 
 def load_dictionary(path: str) -> Dictionary:

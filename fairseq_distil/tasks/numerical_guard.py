@@ -2,13 +2,16 @@
 
 import logging
 import sys
+from contextlib import nullcontext
 from itertools import chain
 from typing import Any, Dict, List, NamedTuple, Optional
 
 import torch
+from fairseq import trainer
 from fairseq.models import BaseFairseqModel
 from fairseq.optim import AMPOptimizer
 from fairseq.optim.dynamic_loss_scaler import DynamicLossScaler
+from fairseq.tasks import FairseqTask
 from torch import Tensor, nn
 
 from fairseq_distil.errors import UserError
@@ -20,7 +23,7 @@ MOST_IDS = 8
 
 
 class _Batch(NamedTuple):
-    ids: Tensor
+    ids: Optional[Tensor]
     logging_output: Dict[str, Any]
 
 
@@ -52,9 +55,9 @@ class NumericalGuard:
         self._update_num = keywords.get("update_num", arguments[1] if len(arguments) > 1 else 0)
         self._watch(keywords.get("optimizer", arguments[0] if arguments else None), model)
         if isinstance(sys.exception(), FloatingPointError):
-            self._explain(self._update_num, _Batch(sample["id"], result[2]), model)
+            self._explain(self._update_num, _Batch(sample.get("id"), result[2]), model)
         else:
-            self._batches = [*self._batches, _Batch(sample["id"], result[2])]
+            self._batches = [*self._batches, _Batch(sample.get("id"), result[2])]
         return result
 
     def valid_step(self, sample: Dict[str, Any], model: BaseFairseqModel, *arguments: Any, **keywords: Any) -> Any:
@@ -65,7 +68,7 @@ class NumericalGuard:
         """
         result = super().valid_step(sample, model, *arguments, **keywords)
         if (culprit := not_finite_loss(result[2])) is not None:
-            batch = _named([_Batch(sample["id"], result[2])])
+            batch = _named([_Batch(sample.get("id"), result[2])])
             raise UserError(
                 f"validation: {culprit} in {batch}. The last checkpoint stays as it is; lower the learning rate, and "
                 "start again"
@@ -139,6 +142,16 @@ class NumericalGuard:
             )
 
 
+def guard(task: FairseqTask) -> None:
+    """Give a task of fairseq's own the guard that those of this project have.
+
+    fairseq's own detector prints the tensors at fault, page after page, and fails with some models; it is left out.
+    """
+    trainer.NanDetector = nullcontext
+    if not isinstance(task, NumericalGuard):
+        task.__class__ = type(type(task).__name__, (NumericalGuard, type(task)), {})
+
+
 def _stopped(update_num: int, what_in: str, batches: List[_Batch]) -> UserError:
     return UserError(
         f"update {update_num + 1}: {what_in} {_named(batches)}. The update was not made, and the last checkpoint stays "
@@ -157,6 +170,8 @@ def not_finite_loss(logging_output: Dict[str, Any]) -> Optional[str]:
 
 
 def _named(batches: List[_Batch]) -> str:
-    ids = torch.cat([batch.ids for batch in batches]).tolist()
+    ids = [number for batch in batches if batch.ids is not None for number in batch.ids.tolist()]
+    if not ids:
+        return "a batch without ids"
     more = f" and {len(ids) - MOST_IDS} more" if len(ids) > MOST_IDS else ""
     return f"the batch of samples {', '.join(map(str, ids[:MOST_IDS]))}{more}"

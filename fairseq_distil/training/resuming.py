@@ -7,6 +7,7 @@ from typing import Any
 
 from fairseq import checkpoint_utils
 from fairseq.data.iterators import EpochBatchIterator
+from fairseq.file_io import PathManager
 from fairseq.logging import metrics
 from fairseq.trainer import Trainer
 from omegaconf import DictConfig
@@ -16,6 +17,7 @@ from fairseq_distil.checkpoints.fall_back import fall_back_if_damaged
 from fairseq_distil.checkpoints.training_state import IS_UNFINISHED
 from fairseq_distil.data.dictionary_check import require_same_symbols
 from fairseq_distil.errors import UserError
+from fairseq_distil.tasks.numerical_guard import guard
 from fairseq_distil.workers import act_first
 
 from .epoch_means import tell_means
@@ -35,7 +37,7 @@ def make_training_survive() -> None:
 def load_checkpoint(cfg: DictConfig, trainer: Trainer, **settings: Any) -> tuple[Any, EpochBatchIterator]:
     """What fairseq's function of this name does, from a whole checkpoint; its result.
 
-    What a run that was killed has left half-written in the folder is removed.
+    What a run that was killed has left half-written in the folder is removed, and updates are guarded.
 
     Then what was due when the run was stopped is done: not with the next epoch, for there may be none.
 
@@ -49,6 +51,7 @@ def load_checkpoint(cfg: DictConfig, trainer: Trainer, **settings: Any) -> tuple
             "--fp16 (common.fp16) needs a GPU, and none is used; leave it out, or give --autocast-dtype bfloat16 "
             "(task.autocast_dtype)"
         )
+    guard(trainer.task)
     act_first(trainer.data_parallel_rank == 0, partial(_prepare_folder, cfg, trainer))
     with misfits_in_one_line(cfg.restore_file):
         extra_state, iterator = _fairseqs_load_checkpoint(cfg, trainer, **settings)
@@ -78,6 +81,11 @@ def _prepare_folder(cfg: DictConfig, trainer: Trainer) -> None:
             fall_back_if_damaged(path, best_comes_first=cfg.no_epoch_checkpoints)
         if cfg.finetune_from_model and not path.exists():
             path = Path(cfg.finetune_from_model)
+    elif not suffix and not PathManager.exists(cfg.restore_file):
+        raise UserError(
+            f"--restore-file {path} (checkpoint.restore_file): no such file; leave it out to go on from "
+            f"{LAST_CHECKPOINT} of --save-dir, or from nothing"
+        )
     if not suffix and path.is_file():
         state = checkpoint_utils.load_checkpoint_to_cpu(str(path))  # as fairseq will, while the others wait for it
         symbols = (state.get("task_state") or {}).get("dictionary_symbols")

@@ -79,6 +79,43 @@ def test_what_is_compressed_is_not_expanded(tmp_path: Path, monkeypatch: pytest.
     assert not is_whole(path)
 
 
+def test_a_numbered_one_that_is_compressed_is_not_expanded(tmp_path: Path) -> None:
+    last = tmp_path / "checkpoint_last.pt"
+    overwrite(last)
+    write(tmp_path / "checkpoint_1_5.pt", updates=5)
+    stored = zipfile.ZipFile(write(tmp_path / "checkpoint_1_9.pt", updates=9))
+    records = {name: stored.read(name) for name in stored.namelist()}
+    with zipfile.ZipFile(tmp_path / "checkpoint_1_9.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in records.items():
+            archive.writestr(name, content)
+    fall_back_if_damaged(last)
+    assert updates_of(last) == 5
+
+
+PARTS = pytest.mark.parametrize("part", ["model", "criterion", "last_optimizer_state"])
+
+
+@PARTS
+def test_a_view_of_one_value_is_not_expanded(part: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "checkpoint_last.pt", updates=3)
+    torch.save(torch.load(path) | {part: {"weight": torch.zeros(1).expand(10**12)}}, path)
+    with no_more_memory_than(2**30):
+        assert not is_whole(path)
+
+
+@PARTS
+def test_parts_that_double_are_read_once(part: str, tmp_path: Path) -> None:
+    tree = {"weight": torch.ones(3)}
+    for _ in range(40):
+        tree = {"a": tree, "b": tree}
+    path = write(tmp_path / "checkpoint_last.pt", updates=3)
+    torch.save(torch.load(path) | {part: tree}, path)
+    assert is_whole(path)
+    tree["a"]["a"]["a"]["c"] = torch.tensor([torch.nan])
+    torch.save(torch.load(path) | {part: tree}, path)
+    assert not is_whole(path)
+
+
 def test_a_disk_that_cannot_be_read_is_no_damage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Here it is the memory of this process, which has none at 0."""
     last = tmp_path / "checkpoint_last.pt"

@@ -46,7 +46,9 @@ def write_dictionary(directory: Path, *lines: str) -> str:
     return str(directory)
 
 
-@pytest.mark.parametrize("symbol", ["a\0b", "\x1b[2Jb", "", "a" * 1001], ids=["NUL", "escape", "empty", "long"])
+@pytest.mark.parametrize(
+    "symbol", ["a\0b", "\x1b[2Jb", "\x9b2Jb", "", "a" * 1001], ids=["NUL", "escape", "8 bits", "empty", "long"]
+)
 def test_symbols_that_no_tokeniser_gives(symbol: str, tmp_path: Path) -> None:
     write_dictionary(tmp_path / "data", "word 5", f"{symbol} 1")
     with pytest.raises(

@@ -15,12 +15,14 @@ from fairseq.logging import metrics
 from fairseq.trainer import Trainer
 from hypothesis import strategies as st
 
+from fairseq_distil.checkpoints.fall_back import is_whole
+
 from ..conftest import TINY
 from .conftest import Fuzz
 from .mutations import VALUES, changed_tree
 from .test_checkpoint_readers import TENSORS, saved
 
-PARTS = ("optimizer_history", "last_optimizer_state", "extra_state")
+PARTS = ("optimizer_history", "last_optimizer_state", "extra_state", "model", "criterion")
 POSITIONS = (
     {"epoch": -1},
     {"epoch": "1"},
@@ -47,7 +49,6 @@ def trainer(
     run.cfg.dataset.batch_size, run.cfg.dataset.required_batch_size_multiple = 4, 1
     run.cfg.dataset.num_workers = 0
     run.cfg.checkpoint.save_dir = str(tmp_path)
-    run.cfg.checkpoint.restore_file = str(tmp_path / "hostile.pt")
     add_defaults(run.cfg)
     monkeypatch.setattr(checkpoint_utils.save_checkpoint, "best", 3.5, raising=False)
 
@@ -78,11 +79,13 @@ def checkpoint(trainer: Callable[[], Trainer], tmp_path: Path) -> dict[str, Any]
     first = trainer()
     epochs = go_on(first)
     checkpoint_utils.save_checkpoint(first.cfg.checkpoint, first, epochs, 3.5)
+    first.cfg.checkpoint.restore_file = str(tmp_path / "hostile.pt")  # of the following trainers
     state = torch.load(tmp_path / "checkpoint_last.pt")
     groups = state["extra_state"]["metrics"]
     state["extra_state"]["metrics"] = {name: [list(meter) for meter in group] for name, group in groups.items()}
     state["extra_state"]["DistilMaskedLMTask"] = {"best": 3.5, "num_runs": 1}
     state["extra_state"]["train_iterator"]["is_unfinished"] = False
+    state["criterion"] = {"weight": torch.ones(3)}  # as of one with a projection
     return state
 
 
@@ -130,9 +133,12 @@ def once_failed(state: dict[str, Any]) -> list[bytes]:
     del without_moment["last_optimizer_state"]["state"][0]["exp_avg"]
     without_position["extra_state"]["train_iterator"] = None
     without_best["extra_state"]["best"] = None
+    doubled: dict[str, Any] = {}
+    for _ in range(40):
+        doubled = {"a": doubled, "b": doubled}
     return [
         saved(state),
-        *(saved({**state, part: value}) for part in PARTS for value in (5, "x", [], [5], {"x": []})),
+        *(saved({**state, part: value}) for part in PARTS for value in (5, "x", [], [5], {"x": []}, doubled)),
         *(saved(with_position(state, changed)) for changed in POSITIONS),
         *map(saved, (without_moment, without_position, without_best)),
         *(saved(with_first_parameter(state, index)) for index in ([], 1, True, TENSORS[0])),
@@ -146,6 +152,7 @@ def test_what_a_run_goes_on_from(
 ) -> None:
     def read(content: bytes) -> None:
         (tmp_path / "hostile.pt").write_bytes(content)
+        is_whole(tmp_path / "hostile.pt")  # which a run begins with if this is its checkpoint_last.pt
         made = trainer()
         go_on(made)
         made.cfg.checkpoint.no_save = True

@@ -102,6 +102,35 @@ def test_killed_between_the_first_two_copies_of_a_checkpoint(set_up: Callable[..
     assert trainer.get_num_updates() == 3
 
 
+def test_a_file_to_go_on_from_that_is_not_there(set_up: Callable[..., Run], tmp_path: Path) -> None:
+    """fairseq would begin from nothing."""
+    run = set_up()
+    run.cfg.checkpoint.restore_file = str(tmp_path / "checkpoint9.pt")
+    with pytest.raises(UserError, match=f"^--restore-file {tmp_path}/checkpoint9.pt .*: no such file; leave it out"):
+        go_on(run)
+
+
+def test_updates_and_validations_of_fairseqs_own_tasks_are_guarded(set_up: Callable[..., Run]) -> None:
+    run = set_up()
+    run.task.load_dataset("train")
+    dataset = run.task.dataset("train")
+    (first, second) = ({**dataset.collater([dataset[index]]), "id": torch.tensor([index])} for index in (3, 7))
+    trainer = Trainer(run.cfg, run.task, run.model, run.criterion)
+    _, epochs = checkpoint_utils.load_checkpoint(run.cfg.checkpoint, trainer)
+    trainer.begin_epoch(epochs.epoch)
+    trainer.train_step([first])
+    assert trainer.get_num_updates() == 1
+    with torch.no_grad():
+        run.model.encoder.lm_head.bias[7] = torch.nan
+    with pytest.raises(UserError, match="^update 2: loss is nan in the batch of samples 7. The update was not made"):
+        trainer.train_step([second])
+    with pytest.raises(UserError, match="^validation: loss is nan in the batch of samples 3. The last checkpoint"):
+        trainer.valid_step(first)
+    del first["id"]
+    with pytest.raises(UserError, match="^validation: loss is nan in a batch without ids. "):
+        trainer.valid_step(first)
+
+
 def test_what_a_killed_run_was_writing_is_removed(set_up: Callable[..., Run], tmp_path: Path) -> None:
     set_up().save_checkpoint(tmp_path / "checkpoint_last.pt")
     for name in ("checkpoint_last.pt", "checkpoint_3_77.pt", "checkpoint_last.pt.damaged2", "crash.pt"):
