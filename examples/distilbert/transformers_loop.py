@@ -104,6 +104,8 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
+    if options.vocab <= FIRST_WORD:
+        parser.error(f"--vocab is {options.vocab}, but words begin at {FIRST_WORD}, as in BERT's")
     torch.manual_seed(1)
     device = torch.device(options.device)
     teacher, student = (model.to(device) for model in build_models(options))

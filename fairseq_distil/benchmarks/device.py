@@ -21,7 +21,7 @@ def require_device(device: str) -> None:
         found = torch.device(device)
     except RuntimeError as error:
         raise UserError(f"--device {device}: {str(error).splitlines()[0]}") from error
-    if found.type not in ("cpu", "cuda"):
+    if found.type not in ("cpu", "cuda") or (found.type == "cpu" and found.index is not None):
         raise UserError(f"--device {device} is not supported; use cpu or cuda")
     if found.type == "cuda":
         _require_gpu(found, torch.cuda.device_count())

@@ -80,7 +80,7 @@ def require_same_work(ours: Mapping[str, Any], other: Mapping[str, Any]) -> None
     """Raise a UserError if two records tell of different work."""
     for key in SAME_WORK:
         if key in ours and key in other and _as_compared(ours[key]) != _as_compared(other[key]):
-            raise UserError(f"not the same work: {key} is {ours[key]} here, but {other[key]} in the other command")
+            raise UserError(f"not the same work: {key} is {ours[key]!r} here, but {other[key]!r} in the other command")
 
 
 def _as_compared(value: Any) -> Any:

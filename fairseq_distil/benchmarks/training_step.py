@@ -48,6 +48,7 @@ class TrainingStep:
             sample = self._next_batch()
         optimizer.zero_grad()
         loss, sample_size, _ = task.train_step(sample, model, criterion, optimizer, self.updates)
+        sample_size = sample_size or 1  # as fairseq does where no token is masked
         with self.stage("clipping"):
             optimizer.multiply_grads(1 / sample_size)
             optimizer.clip_grad_norm(CLIP_NORM)

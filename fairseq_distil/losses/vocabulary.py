@@ -33,9 +33,9 @@ class VocabularyProjection(NamedTuple):
     bias: Tensor
     """``(vocab,)``"""
 
-    def logits(self, rows: slice = slice(None)) -> Tensor:
-        """``features[rows] @ weight.T + bias``: ``(rows, vocab)``."""
-        return F.linear(self.features[rows], self.weight, self.bias)
+    def logits(self) -> Tensor:
+        """``features @ weight.T + bias``: ``(rows, vocab)``."""
+        return F.linear(self.features, self.weight, self.bias)
 
     def to(self, dtype: torch.dtype) -> "VocabularyProjection":
         """The same in another floating-point type."""

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fairseq_distil.benchmarks.device import _require_gpu, environment_with_one_gpu
+from fairseq_distil.benchmarks.device import _require_gpu, environment_with_one_gpu, require_device
 from fairseq_distil.errors import UserError
 
 
@@ -22,6 +22,12 @@ def test_a_gpu_that_is_there(device: str, count: int) -> None:
 def test_a_gpu_that_is_not(device: str, count: int, message: str) -> None:
     with pytest.raises(UserError, match=message):
         _require_gpu(torch.device(device), count)
+
+
+def test_a_cpu_has_no_number() -> None:
+    require_device("cpu")
+    with pytest.raises(UserError, match="--device cpu:1 is not supported; use cpu or cuda"):
+        require_device("cpu:1")
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_the_first_gpu_has_two_names() -> None:
     first, second = ({"device": device} for device in ("cuda", "cuda:1"))
     require_same_work({"device": "cuda:0"}, first)
     require_same_work(first, {"device": "cuda:0"})
-    with pytest.raises(UserError, match="not the same work: device is cuda here, but cuda:1 in the other command"):
+    with pytest.raises(UserError, match="not the same work: device is 'cuda' here, but 'cuda:1' in the other command"):
         require_same_work(first, second)
 
 

@@ -1,6 +1,7 @@
 """The bare step against fairseq's trainer, and what it notes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,17 @@ def test_an_update_is_that_of_fairseqs_trainer(
     for ours, theirs, first in zip(bare.model.parameters(), trained.model.parameters(), before, strict=True):
         torch.testing.assert_close(ours, theirs, atol=0, rtol=0)
         assert not ours.equal(first)
+
+
+def test_a_batch_without_masked_tokens(tiny_case: Callable, parts_of: Callable) -> None:
+    case = tiny_case(batch=1, objective="masked_lm")
+    step = TrainingStep(parts_of(case), case)
+    dataset = step.parts.task.dataset("train")
+    dataset.scheme = replace(dataset.scheme, mask_prob=0.0)
+    before = [parameter.detach().clone() for parameter in step.parts.model.parameters()]
+    assert step().item() == 0.0
+    assert step.masked_tokens == 0
+    torch.testing.assert_close(list(step.parts.model.parameters()), before)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
