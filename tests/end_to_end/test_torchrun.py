@@ -108,9 +108,14 @@ def test_a_run_that_loses_a_machine_goes_on_with_the_other(
     )
     elastic = ["--nnodes", "1:2", "--nproc-per-node", 1, "--max-restarts", 5]
     elastic += ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"localhost:{free_port()}", "--rdzv-id", "elastic"]
-    elastic += ["--rdzv-conf", "last_call_timeout=2,keep_alive_interval=1,read_timeout=10"]
-    first, second = (
-        torchrun(*elastic, "scripts/train.py", *arguments, save_dir=tmp_path / name) for name in ("first", "second")
+    times = "last_call_timeout=2,keep_alive_interval=1,read_timeout=10"
+    first, second = (  # the first holds what the agents share: without it none could go on
+        torchrun(
+            *(*elastic, "--rdzv-conf", f"{times},is_host={name == 'first'}"),
+            *("scripts/train.py", *arguments),
+            save_dir=tmp_path / name,
+        )
+        for name in ("first", "second")
     )
     wait_for_newer_file(together, "checkpoint_last.pt", since=0)
     kill_machine(second)

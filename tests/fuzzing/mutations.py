@@ -75,7 +75,7 @@ def _replaced(seed: Any, changes: list[tuple[tuple, Any]]) -> Any:
             if value is REMOVED:
                 del place[key]
             else:
-                place[key] = value
+                place[key] = copy.deepcopy(value)  # for a later change may be within it
         except (LookupError, TypeError):
             continue  # an earlier change took the place away
     return tree
