@@ -92,10 +92,10 @@ def test_a_numbered_one_that_is_compressed_is_not_expanded(tmp_path: Path) -> No
     assert updates_of(last) == 5
 
 
-PARTS = pytest.mark.parametrize("part", ["model", "criterion", "last_optimizer_state"])
+every_part = pytest.mark.parametrize("part", ["model", "criterion", "last_optimizer_state"])
 
 
-@PARTS
+@every_part
 def test_a_view_of_one_value_is_not_expanded(part: str, tmp_path: Path) -> None:
     path = write(tmp_path / "checkpoint_last.pt", updates=3)
     torch.save(torch.load(path) | {part: {"weight": torch.zeros(1).expand(10**12)}}, path)
@@ -103,7 +103,7 @@ def test_a_view_of_one_value_is_not_expanded(part: str, tmp_path: Path) -> None:
         assert not is_whole(path)
 
 
-@PARTS
+@every_part
 def test_parts_that_double_are_read_once(part: str, tmp_path: Path) -> None:
     tree = {"weight": torch.ones(3)}
     for _ in range(40):

@@ -59,11 +59,14 @@ def test_a_full_disk(
 
 @pytest.fixture
 def train_through_failure(
-    train_on_small_disk: Callable[..., Run], distillation_options: Options, tmp_path: Path
-) -> Callable[..., tuple[Run, str]]:
-    """Trains on a disk that fails after the first checkpoint, and again when it is repaired; with the first errors."""
+    train_on_small_disk: Callable[..., Run], distillation_options: Options, student: Run, tmp_path: Path
+) -> Callable[..., tuple[str, list[str]]]:
+    """Trains on a disk that fails after the first checkpoint, and again when it is repaired, to undisturbed weights.
 
-    def run(failure: str, repair: str, **settings: Any) -> tuple[Run, str]:
+    Gives what the two wrote to stdout, and the lines of the first one's errors.
+    """
+
+    def run(failure: str, repair: str, **settings: Any) -> tuple[str, list[str]]:
         errors = tmp_path / "errors"
         script = f"""
             train 2> {errors} &
@@ -73,39 +76,35 @@ def train_through_failure(
             {repair}
             train"""
         arguments = distillation_options(tmp_path / "disk", **STUDENT | settings)
-        return train_on_small_disk(script, arguments).assert_succeeded(), errors.read_text()
+        run = train_on_small_disk(script, arguments).assert_succeeded()
+        torch.testing.assert_close(run.weights(), student.weights(), rtol=0, atol=0)
+        return run.stdout, errors.read_text().splitlines()
 
     return run
 
 
-def test_a_disk_that_is_full_to_the_last_byte(
-    train_through_failure: Callable[..., tuple[Run, str]], student: Run, tmp_path: Path
-) -> None:
+def test_a_disk_that_is_full_to_the_last_byte(train_through_failure: Callable, tmp_path: Path) -> None:
     """Where TensorBoard's files are written as well, which are the first to find no room."""
-    run, errors = train_through_failure(
+    told, errors = train_through_failure(
         'cat /dev/zero > "$disk/filler" 2> /dev/null',
         'rm "$disk/filler"',
         tensorboard_logdir=tmp_path / "disk" / "tensorboard",
         save_interval_updates=0,
     )
-    *_, error = errors.splitlines()
-    assert "no further curves in this run, for they cannot be written: No space left on device" in run.stdout
-    assert "Traceback" not in errors
-    assert error.startswith(f"error: {tmp_path}/disk/checkpoint") and "No space left on device; what was" in error
-    torch.testing.assert_close(run.weights(), student.weights(), rtol=0, atol=0)
+    assert "no further curves in this run, for they cannot be written: No space left on device" in told
+    assert not any("Traceback" in line for line in errors)
+    assert errors[-1].startswith(f"error: {tmp_path}/disk/checkpoint")
+    assert "No space left on device; what was" in errors[-1]
 
 
-def test_a_disk_that_becomes_read_only(
-    train_through_failure: Callable[..., tuple[Run, str]], student: Run, tmp_path: Path
-) -> None:
-    run, errors = train_through_failure(
+def test_a_disk_that_becomes_read_only(train_through_failure: Callable, tmp_path: Path) -> None:
+    _, errors = train_through_failure(
         'until mount -o remount,ro "$disk" 2> /dev/null; do sleep 0.01; done',
         'mount -o remount,rw "$disk"',
         tensorboard_logdir=None,
     )
-    *_, error = errors.splitlines()
-    assert error.startswith(f"error: {tmp_path}/disk/checkpoint_") and "Read-only file system; what was" in error
-    torch.testing.assert_close(run.weights(), student.weights(), rtol=0, atol=0)
+    assert errors[-1].startswith(f"error: {tmp_path}/disk/checkpoint_")
+    assert "Read-only file system; what was" in errors[-1]
 
 
 def test_a_read_only_folder(
