@@ -41,14 +41,14 @@ def measure_collation(vocabulary_size: int, batch: int, length: int, batches: in
             "fairseq_distil": lambda ids: ours.collater([ours[index] for index in ids]),
             "fairseq": lambda ids: theirs.collater([theirs[index] for index in ids]),
         }
-        seconds = take_turns(actions, groups)
+        seconds = time_in_turn(actions, groups)
     shape = {"batch": batch, "length": length, "vocab": vocabulary_size, "batches": batches}
     return [
         collation_record(system, seconds[system], seconds["read"]) | shape for system in ("fairseq_distil", "fairseq")
     ]
 
 
-def take_turns(
+def time_in_turn(
     actions: dict[str, Callable[[Sequence[int]], Any]],
     groups: Sequence[Sequence[int]],
     now: Callable[[], float] = time.process_time,

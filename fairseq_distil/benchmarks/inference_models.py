@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -77,10 +77,10 @@ def load_runners(name: str, path: Path, dtypes: list[str], outputs: str, device:
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or directory")
-    graphs = onnx_files(path)
-    for file in graphs:
-        has_own_type = [_onnx_type(other) for other in graphs].count(_onnx_type(file)) == 1
-        yield _onnx_runner(name if has_own_type else f"{name} {file.name}", file)
+    graphs = {file: _onnx_runner(name, file) for file in onnx_files(path)}
+    types = [graph.dtype for graph in graphs.values()]
+    for file, graph in graphs.items():
+        yield graph if types.count(graph.dtype) == 1 else replace(graph, name=f"{name} {file.name}")
     if graphs:
         return
     if not path.is_dir():
@@ -150,13 +150,7 @@ def _transformers_runners(name: str, path: Path, dtypes: list[str], outputs: str
 def _onnx_runner(name: str, path: Path) -> Runner:
     graph = load_onnx(path, torch.get_num_threads())
     outputs = ", ".join(graph.outputs)
-    return Runner(
-        name, "ONNX Runtime", _onnx_type(path), outputs, graph.run, None, None, None, path.stat().st_size / 2**20
-    )
-
-
-def _onnx_type(path: Path) -> str:
-    return "int8" if "int8" in path.name or "quant" in path.name else "float32"
+    return Runner(name, "ONNX Runtime", graph.dtype, outputs, graph.run, None, None, None, path.stat().st_size / 2**20)
 
 
 def _prepared(model: nn.Module, dtype: str, device: str) -> nn.Module:

@@ -1,5 +1,6 @@
 """Encoders as ONNX files."""
 
+import mmap
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,21 @@ IDLE_THREADS_SLEEP = ("session.force_spinning_stop", "1")
 """Threads that wait busily for more work take the cores from the model whose turn is next: half as much time again."""
 
 
+QUANTIZES = b"QuantizeLinear"
+"""How the names of ONNX's operations end that turn activations into integers; names are plain text in a file."""
+
+
 class OnnxGraph:
     """A graph with the inputs ``input_ids`` and ``attention_mask``, on the CPU.
 
     Args:
         session: of ONNX Runtime
+        dtype: of its products
     """
 
-    def __init__(self, session: object) -> None:
+    def __init__(self, session: object, dtype: str) -> None:
         self.session = session
+        self.dtype = dtype
         self._inputs = {node.name: INTEGERS[node.type] for node in session.get_inputs()}
         self.outputs = [node.name for node in session.get_outputs()]
 
@@ -55,4 +62,10 @@ def load_onnx(path: Path, threads: int) -> OnnxGraph:
     for node in session.get_inputs():
         if node.type not in INTEGERS:
             raise UserError(f"{path}: wants {node.name} as {node.type}, expected {' or '.join(INTEGERS)}")
-    return OnnxGraph(session)
+    return OnnxGraph(session, product_type(path))
+
+
+def product_type(path: Path) -> str:
+    """Whether a graph quantizes what it multiplies: ``int8``, or else ``float32``."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as graph:
+        return "int8" if graph.find(QUANTIZES) >= 0 else "float32"

@@ -45,11 +45,6 @@ def step_products(case: TrainingCase, masked_tokens: float) -> list[Product]:
     return products
 
 
-def step_flops(case: TrainingCase, masked_tokens: float) -> float:
-    """Sum of :func:`step_products`."""
-    return sum(product.flops for product in step_products(case, masked_tokens))
-
-
 def _body(case: TrainingCase, part: str, layers: int, passes: int) -> list[Product]:
     tokens, width = case.batch * case.length, case.width
     head_width, sequences = width // case.heads, case.batch * case.heads

@@ -25,20 +25,18 @@ class StepProfile(NamedTuple):
     """by group and name of the operation"""
 
 
-def profile_step(step: TrainingStep, models: Iterable[nn.Module], cuda: bool, steps: int = 1) -> StepProfile:
+def profile_step(step: TrainingStep, models: Iterable[nn.Module], cuda: bool) -> StepProfile:
     """Run a step under torch's profiler.
 
     Args:
         step: warmed up, with the stages of a :class:`~fairseq_distil.benchmarks.stages.StageClock`
         models: whose modules are to be told apart; none where they are compiled
         cuda: whether to count the time of the GPU instead of the CPU's
-        steps: how many
     """
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * cuda
     with module_ranges(models), profile(activities=activities) as profiler:
-        for _ in range(steps):
-            step()
-    return summarize(profiler.events(), cuda, steps)
+        step()
+    return summarize(profiler.events(), cuda)
 
 
 @contextmanager
@@ -60,7 +58,7 @@ def module_ranges(models: Iterable[nn.Module]) -> Iterator[None]:
         yield
 
 
-def summarize(events: Iterable[Any], cuda: bool, steps: int) -> StepProfile:
+def summarize(events: Iterable[Any], cuda: bool) -> StepProfile:
     """Add up the own time of the profiler's events, see :class:`StepProfile`."""
     # A GPU's kernels are events of their own too; their time is counted with the operations that launched them.
     events = [event for event in events if event.device_type == DeviceType.CPU]
@@ -72,7 +70,7 @@ def summarize(events: Iterable[Any], cuda: bool, steps: int) -> StepProfile:
     seconds: dict[tuple[str, str], float] = defaultdict(float)
     operations: dict[tuple[str, str], float] = defaultdict(float)
     for event in events:
-        own = (event.self_device_time_total if cuda else event.self_cpu_time_total) / 1e6 / steps
+        own = (event.self_device_time_total if cuda else event.self_cpu_time_total) / 1e6
         if own <= 0:
             continue
         scopes = _ranges_around(event)

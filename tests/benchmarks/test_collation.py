@@ -2,7 +2,7 @@
 
 import pytest
 
-from fairseq_distil.benchmarks.collation import WARM_UP_BATCHES, collation_record, measure_collation, take_turns
+from fairseq_distil.benchmarks.collation import WARM_UP_BATCHES, collation_record, measure_collation, time_in_turn
 from fairseq_distil.benchmarks.data_command import fairseq_time_over_ours
 from fairseq_distil.errors import UserError
 
@@ -12,7 +12,7 @@ def test_actions_take_turns_and_warm_up() -> None:
     moments = iter(range(1000))
     actions = {name: lambda group, name=name: calls.append((name, *group)) for name in ("a", "b")}
     groups = [range(n, n + 2) for n in range(WARM_UP_BATCHES + 3)]
-    found = take_turns(actions, groups, now=lambda: next(moments))
+    found = time_in_turn(actions, groups, now=lambda: next(moments))
     assert found == {"a": [1, 1, 1], "b": [1, 1, 1]}
     assert calls[:4] == [("a", 0, 1), ("b", 0, 1), ("a", 1, 2), ("b", 1, 2)]
 

@@ -140,7 +140,7 @@ def test_an_onnx_graph_gets_what_it_asks_for() -> None:
             fed.update(feeds)
             return [feeds["input_ids"]]
 
-    graph = OnnxGraph(Session())
+    graph = OnnxGraph(Session(), "float32")
     graph.run(torch.tensor([[4, 5]]))
     assert graph.outputs == ["logits"]
     np.testing.assert_array_equal(fed["input_ids"], [[4, 5]])
@@ -148,17 +148,34 @@ def test_an_onnx_graph_gets_what_it_asks_for() -> None:
     assert {name: array.dtype for name, array in fed.items()} == {"input_ids": np.int64, "attention_mask": np.int32}
 
 
-def test_threads_of_an_onnx_model_do_not_spin_in_the_turn_of_another(tmp_path: Path) -> None:
+def save_graph(path: Path, nodes: list[tuple[str, str, str]], **attributes: int) -> None:
+    """Write nodes of ``(operation, input, outputs)`` that make ``found`` of the ids, all attributes with the first."""
+    made = [
+        onnx.helper.make_node(operation, [taken], given.split(), **(attributes if number == 0 else {}))
+        for number, (operation, taken, given) in enumerate(nodes)
+    ]
     ids = onnx.helper.make_tensor_value_info("input_ids", onnx.TensorProto.INT64, ["batch", "length"])
-    same = onnx.helper.make_tensor_value_info("same", onnx.TensorProto.INT64, ["batch", "length"])
-    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["input_ids"], ["same"])], "copy", [ids], [same])
-    onnx.save(
-        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8),
-        tmp_path / "model.onnx",
-    )
+    found = onnx.helper.make_empty_tensor_value_info("found")
+    graph = onnx.helper.make_graph(made, "small", [ids], [found])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8), path)
+
+
+def test_threads_of_an_onnx_model_do_not_spin_in_the_turn_of_another(tmp_path: Path) -> None:
+    save_graph(tmp_path / "model.onnx", [("Identity", "input_ids", "found")])
     loaded = load_onnx(tmp_path / "model.onnx", threads=2)
     assert loaded.session.get_session_options().get_session_config_entry("session.force_spinning_stop") == "1"
     np.testing.assert_array_equal(loaded.run(torch.tensor([[4, 5]])), [[[4, 5]]])
+
+
+def test_the_type_of_a_graph_is_what_it_does_not_how_its_file_is_called(tmp_path: Path) -> None:
+    quantized = [("Cast", "input_ids", "numbers"), ("DynamicQuantizeLinear", "numbers", "found scale zero")]
+    save_graph(tmp_path / "fast.onnx", quantized, to=onnx.TensorProto.FLOAT)
+    save_graph(tmp_path / "not_int8.onnx", [("Identity", "input_ids", "found")])
+    runners = list(load_runners("graphs", tmp_path, [], "features", "cpu"))
+    assert [(runner.name, runner.dtype) for runner in runners] == [("graphs", "int8"), ("graphs", "float32")]
+    save_graph(tmp_path / "other.onnx", [("Identity", "input_ids", "found")])
+    names = [runner.name for runner in load_runners("graphs", tmp_path, [], "features", "cpu")]
+    assert names == ["graphs", "graphs not_int8.onnx", "graphs other.onnx"]
 
 
 def test_a_model_that_does_not_take_the_ids(tmp_path: Path) -> None:
