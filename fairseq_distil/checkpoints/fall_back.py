@@ -46,6 +46,7 @@ def is_whole(path: Path) -> bool:
 def fall_back_if_damaged(last: Path, best_comes_first: bool = False) -> None:
     """Put the newest whole checkpoint of its folder in the place of a ``checkpoint_last.pt`` that is not whole.
 
+    A whole one stays, unless a save was interrupted: fairseq writes the numbered and the best one before the last.
     A damaged one is kept under another name. One that is missing beside numbered ones is one that a run had no time to
     write for the first time; so is one beside the best, of a run whose first checkpoint may be that.
 
@@ -58,6 +59,7 @@ def fall_back_if_damaged(last: Path, best_comes_first: bool = False) -> None:
     """
     is_there = last.is_file()
     if is_there and is_whole(last):
+        _finish_interrupted_save(last)
         return
     newest = _newest_whole(last.parent, (NUMBERED, BEST) if is_there else (NUMBERED,))
     if newest is None and best_comes_first:
@@ -81,6 +83,19 @@ def fall_back_if_damaged(last: Path, best_comes_first: bool = False) -> None:
         )
 
 
+def _finish_interrupted_save(last: Path) -> None:
+    """Only what was written after the last one, for someone may have put an older one in its place."""
+    newest = _newest_whole(last.parent, (NUMBERED, BEST), more_than=_updates(last), not_before=last)
+    if newest is None:
+        return
+    logger.warning(
+        "%s: older than %s, after which a save was interrupted; the run goes on from the latter, which is whole",
+        last,
+        newest.name,
+    )
+    copy_atomically(str(newest), str(last), overwrite=True)
+
+
 def _new_name_of_damaged(last: Path) -> Path:
     """One that no earlier damaged file has."""
     names = (last.with_name(f"{last.name}{DAMAGED}{number}") for number in chain([""], count(2)))
@@ -95,13 +110,31 @@ def _keep(damaged: Path, kept: Path) -> None:
         copy_atomically(str(damaged), str(kept))
 
 
-def _newest_whole(folder: Path, names: Iterable[re.Pattern[str]]) -> Path | None:
-    """By updates made, for the clock may have jumped."""
-    others = [path for path in folder.glob("checkpoint*.pt") if any(name.fullmatch(path.name) for name in names)]
+def _newest_whole(
+    folder: Path, names: Iterable[re.Pattern[str]], more_than: int = 0, not_before: Path | None = None
+) -> Path | None:
+    """By updates made, for the clock may have jumped.
+
+    Args:
+        folder: of the run
+        names: any of which a checkpoint has
+        more_than: updates that it has made
+        not_before: a file which it was not written before
+    """
+    named = [path for path in folder.glob("checkpoint*.pt") if any(name.fullmatch(path.name) for name in names)]
+    others = [path for path in named if path.is_file()]
+    if not_before is not None:
+        others = [path for path in others if not _was_written_before(path, not_before)]
     for path in sorted(others, key=_updates, reverse=True):
-        if _updates(path) > 0 and is_whole(path):
+        if _updates(path) > more_than and is_whole(path):
             return path
     return None
+
+
+def _was_written_before(path: Path, other: Path) -> bool:
+    """By either time: a copy may keep the one of the contents, and has a new one of the name."""
+    times, other_times = path.stat(), other.stat()
+    return times.st_mtime_ns < other_times.st_mtime_ns or times.st_ctime_ns < other_times.st_ctime_ns
 
 
 def _updates(path: Path) -> int:

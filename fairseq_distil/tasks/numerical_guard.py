@@ -1,6 +1,7 @@
 """What went wrong in an update, or a validation, whose loss or gradients are not finite, told in one line."""
 
 import logging
+import re
 import sys
 from contextlib import nullcontext
 from itertools import chain
@@ -20,6 +21,32 @@ logger = logging.getLogger(__name__)
 
 MOST_IDS = 8
 """Samples of a batch that are named."""
+
+
+WRAPPERS = re.compile(r"^(module\.)+")
+"""What models that work together prepend to the names of their parameters."""
+
+
+class _SpoiledByLoss(torch.autograd.Function):
+    """The loss itself, whose gradients are NaN where it is not finite, without waiting for its value.
+
+    An infinite loss may have finite gradients, and one worker's update must not differ from that of the others.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor) -> Tensor:
+        ctx.save_for_backward(loss)
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (loss,) = ctx.saved_tensors
+        return gradient + 0 * loss
+
+
+def _spoil_gradients(_criterion: nn.Module, _arguments: Any, outputs: Any) -> Any:
+    loss, *others = outputs
+    return (_SpoiledByLoss.apply(loss), *others) if torch.is_tensor(loss) and loss.requires_grad else outputs
 
 
 class _Batch(NamedTuple):
@@ -50,11 +77,16 @@ class NumericalGuard:
         Raises:
             UserError: fairseq repeats an update that is not finite
         """
-        result = super().train_step(sample, model, criterion, *arguments, **keywords)
-        self._criterion = criterion
+        if self._criterion is not criterion:
+            self._criterion = criterion
+            criterion.register_forward_hook(_spoil_gradients)
+        is_repeated = isinstance(sys.exception(), FloatingPointError)
+        # Of its own batch alone: the sum of all workers' gradients does not tell whose is at fault.
+        with getattr(model, "no_sync", nullcontext)() if is_repeated else nullcontext():
+            result = super().train_step(sample, model, criterion, *arguments, **keywords)
         self._update_num = keywords.get("update_num", arguments[1] if len(arguments) > 1 else 0)
         self._watch(keywords.get("optimizer", arguments[0] if arguments else None), model)
-        if isinstance(sys.exception(), FloatingPointError):
+        if is_repeated:
             self._explain(self._update_num, _Batch(sample.get("id"), result[2]), model)
         else:
             self._batches = [*self._batches, _Batch(sample.get("id"), result[2])]
@@ -124,7 +156,7 @@ class NumericalGuard:
         """The first parameter whose gradient is not finite."""
         for name, parameter in chain(model.named_parameters(), self._criterion.named_parameters("criterion")):
             if parameter.grad is not None and not parameter.grad.isfinite().all():
-                return f"the gradient of {name} is not finite"
+                return f"the gradient of {WRAPPERS.sub('', name)} is not finite"
         return None
 
     def _explain(self, update_num: int, repeated: _Batch, model: BaseFairseqModel) -> None:

@@ -187,12 +187,36 @@ def test_the_newest_whole_one_takes_its_place(damage: object, tmp_path: Path, ca
 
 
 def test_a_whole_one_stays(tmp_path: Path) -> None:
-    """Also where a newer one is there, for someone may have put an older one in its place."""
+    """Also where there is one of more updates, for someone may have put an older one in its place."""
+    os.utime(write(tmp_path / "checkpoint_1_5.pt", updates=5), (1, 1))
     last = write(tmp_path / "checkpoint_last.pt", updates=3)
-    write(tmp_path / "checkpoint_1_5.pt", updates=5)
     fall_back_if_damaged(last)
-    assert torch.load(last)["optimizer_history"][-1]["num_updates"] == 3
+    assert updates_of(last) == 3
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["checkpoint_1_5.pt", "checkpoint2.pt", "checkpoint_best.pt"])
+def test_killed_between_a_checkpoint_and_its_copies(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """fairseq writes the last one last."""
+    last = write(tmp_path / "checkpoint_last.pt", updates=3)
+    os.utime(last, (1, 1))
+    write(tmp_path / name, updates=5)
+    with caplog.at_level(logging.WARNING):
+        fall_back_if_damaged(last)
+    assert updates_of(last) == 5
+    assert f"checkpoint_last.pt: older than {name}, after which a save was interrupted" in caplog.text
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_killed_between_that_and_a_damaged_copy(tmp_path: Path) -> None:
+    last = write(tmp_path / "checkpoint_last.pt", updates=3)
+    os.utime(last, (1, 1))
+    write(tmp_path / "checkpoint_1_4.pt", updates=4)
+    flip_a_bit(write(tmp_path / "checkpoint_1_5.pt", updates=5))
+    fall_back_if_damaged(last)
+    assert updates_of(last) == 4
 
 
 def test_killed_before_it_was_written_for_the_first_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -46,7 +46,7 @@ UPDATES_AN_EPOCH = 21  # of two batches
 SYMBOLS = [f"word{index}" for index in range(56)]
 
 Options = Callable[..., list[str]]
-StartScript = Callable[[str, int], tuple[list[ForkedProcess], Path]]
+StartScript = Callable[..., tuple[list[ForkedProcess], Path]]
 
 
 @pytest.fixture(scope="session")
@@ -173,10 +173,10 @@ def start_script(
     Gives them, and the folder of the script.
     """
 
-    def start(script: str, argument: int) -> tuple[list[ForkedProcess], Path]:
+    def start(script: str, argument: int, **settings: str) -> tuple[list[ForkedProcess], Path]:
         path = tmp_path_factory.mktemp("script") / "train.py"
         path.write_text(script)
-        program = (str(path), str(argument))
-        return commands.start_workers(partial(worker_options, tmp_path), 2, path.parent, program=program), path.parent
+        options, program = partial(worker_options, tmp_path), (str(path), str(argument))
+        return commands.start_workers(options, 2, path.parent, program=program, **settings), path.parent
 
     return start

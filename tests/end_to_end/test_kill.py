@@ -30,12 +30,13 @@ def random_moments(seed: int) -> Iterator[Moment]:
         yield "byte", generator.randint(1, BYTES)
 
 
-def updates_of(checkpoint: Path) -> int:
-    """Updates made, of a checkpoint that must be whole; 0 if there is none."""
-    if not checkpoint.exists():
-        return 0
-    assert is_whole(checkpoint), checkpoint
-    return torch.load(checkpoint)["optimizer_history"][-1]["num_updates"]
+def updates_of(save_dir: Path) -> int:
+    """Most updates made, of checkpoints that must all be whole; 0 if there is none."""
+    updates = [0]
+    for checkpoint in save_dir.glob("checkpoint*.pt"):
+        assert is_whole(checkpoint), checkpoint
+        updates.append(torch.load(checkpoint)["optimizer_history"][-1]["num_updates"])
+    return max(updates)
 
 
 def kill_again_and_again(
@@ -46,6 +47,8 @@ def kill_again_and_again(
     while True:
         kind, count = next(moments, ("call", 0))  # a moment that never comes
         run = commands.train_signalled("SIGKILL", kind, count, *arguments, save_dir=save_dir)
+        for first in run.logged("train_inner")[:1]:
+            assert int(first["num_updates"]) == updates + 1, "what the newest checkpoint holds was done again"
         if run.exit_status == 0:
             assert_ended_alike(run, undisturbed, from_update=1)
             if count == 0:
@@ -55,7 +58,7 @@ def kill_again_and_again(
         else:
             assert run.exit_status == -signal.SIGKILL, run.stderr
             kills += 1
-            reached = updates_of(save_dir / "checkpoint_last.pt")
+            reached = updates_of(save_dir)
             assert reached >= updates, "the newest checkpoint was lost"
             updates = reached
 
@@ -70,6 +73,37 @@ def test_killed_at_random_moments(
     arguments = distillation_options(save_dir, **STUDENT)
     moments = islice(random_moments(seed), kills)
     print(f"{kill_again_and_again(commands, arguments, moments, student, save_dir)} kills survived")
+
+
+KILLED_IN_A_COPY = """
+import os, signal, sys
+from fairseq.file_io import PathManager
+from fairseq_cli import train
+
+copy_as_ever = PathManager.copy
+
+def copy_or_death(source, destination, overwrite=False):
+    if source.endswith("checkpoint_1_10.pt") and destination.endswith("checkpoint_last.pt"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return copy_as_ever(source, destination, overwrite)
+
+PathManager.copy = staticmethod(copy_or_death)
+sys.argv[0] = "fairseq-train"
+train.cli_main()
+"""
+
+
+def test_killed_between_a_checkpoint_and_its_copy(
+    commands: ForkedCommands, student: Run, distillation_options: Options, tmp_path: Path
+) -> None:
+    save_dir, script = tmp_path / "run", tmp_path / "killed.py"
+    script.write_text(KILLED_IN_A_COPY)
+    arguments = distillation_options(save_dir, **STUDENT)
+    killed = commands.run(str(script), *arguments, save_dir=save_dir)
+    assert killed.exit_status == -signal.SIGKILL
+    assert torch.load(save_dir / "checkpoint_last.pt")["optimizer_history"][-1]["num_updates"] == 5
+    resumed = commands.run("fairseq-train", *arguments, save_dir=save_dir).assert_succeeded()
+    assert_ended_alike(resumed, student, from_update=11)
 
 
 KILLED_BEFORE_THE_LINE = """
@@ -123,7 +157,7 @@ def test_killed_between_the_last_checkpoint_and_the_line_of_means(
     arguments = distillation_options(save_dir, **STUDENT)
     killed = commands.run(str(script), str(line), str(stopped_after), *arguments, save_dir=save_dir)
     assert killed.exit_status == -signal.SIGKILL
-    assert updates_of(save_dir / "checkpoint_last.pt") == {2: 42, 3: 44}[line]
+    assert updates_of(save_dir) == {2: 42, 3: 44}[line]
     assert max(killed.scalars("train")["loss"]) == {2: 21, 3: 42}[line]
     run = commands.run("fairseq-train", *arguments, save_dir=save_dir).assert_succeeded()
     assert_ended_alike(run, student, from_update=1)

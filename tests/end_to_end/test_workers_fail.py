@@ -1,6 +1,7 @@
 """Two workers that train together: what one of them cannot do, all of them are told."""
 
 import io
+import re
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -51,6 +52,41 @@ def forward(self, model, sample, *rest):
 DistillationCriterion.forward = forward
 train.cli_main()
 """
+NOT_A_NUMBER = """
+import sys
+import torch
+from fairseq_cli import train
+from fairseq_distil.criterions import DistillationCriterion
+
+_, first_batch, *options = sys.argv
+sys.argv = ["fairseq-train", *options]
+forward_as_ever, batches = DistillationCriterion.forward, []
+
+def forward(self, model, sample, *rest):
+    loss, size, logged = forward_as_ever(self, model, sample, *rest)
+    batches.extend([sample["id"].tolist()] * self.training)
+    if self.training and len(batches) >= int(first_batch) and torch.distributed.get_rank() == 1:
+        print("spoiled", batches[int(first_batch) - 1], flush=True)
+        loss = sum(p.sum() for p in model.parameters() if p.requires_grad) * float("nan")
+    return loss, size, logged
+
+DistillationCriterion.forward = forward
+train.cli_main()
+"""
+
+
+@pytest.mark.parametrize("ddp_backend", ["pytorch_ddp", pytest.param("legacy_ddp", marks=pytest.mark.slow)])
+def test_one_workers_gradient_is_not_finite(ddp_backend: str, start_script: StartScript, tmp_path: Path) -> None:
+    """It tells its own samples; the other one does not blame those that it had."""
+    workers, _ = start_script(NOT_A_NUMBER, 7, ddp_backend=ddp_backend)
+    first, second = wait_for_all(workers, tmp_path)
+    assert second.exit_status == first.exit_status == 1
+    spoiled = re.search(r"spoiled \[([0-9, ]*)\]", second.stdout)[1]
+    second.assert_one_error_line("is not finite in the batch of samples " + spoiled)
+    assert "module." not in second.stderr
+    assert "is not finite in the batch of samples" not in first.stderr
+    assert "Traceback" not in first.stderr
+    assert first.checkpoint()["optimizer_history"][-1]["num_updates"] == STUDENT["save_interval_updates"]
 
 
 @pytest.mark.slow

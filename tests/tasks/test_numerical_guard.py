@@ -79,6 +79,39 @@ def test_a_loss_that_is_not_finite(trainer: Trainer) -> None:
             torch.testing.assert_close(tensor, good[other], rtol=0, atol=0)
 
 
+def add_infinity(trainer: Trainer, times: int) -> None:
+    """To the first losses; it has no gradient."""
+    left = iter(range(times))
+
+    def add(_criterion: Any, _arguments: Any, outputs: tuple) -> tuple:
+        loss, size, logged = outputs
+        if next(left, None) is None:
+            return outputs
+        return loss + torch.inf, size, logged | {"loss": loss.detach() + torch.inf}
+
+    trainer.criterion.register_forward_hook(add)
+
+
+def test_an_infinite_loss_of_finite_gradients(trainer: Trainer) -> None:
+    good = weights(trainer)
+    add_infinity(trainer, times=1)
+    expected = "^update 1: loss is inf in the batch of samples 3, 2. The update was not made, "
+    with pytest.raises(UserError, match=expected):
+        trainer.train_step(batches(trainer, [3, 2], [5, 4]))
+    torch.testing.assert_close(weights(trainer), good, rtol=0, atol=0)
+
+
+def test_an_infinite_loss_of_finite_gradients_under_loss_scaling(
+    scaling_trainer: Trainer, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_infinity(scaling_trainer, times=1)
+    with caplog.at_level(logging.INFO):
+        scaling_trainer.train_step(batches(scaling_trainer, [3, 2]))
+    assert "update 1: loss is inf in the batch of samples 3, 2; it is skipped" in caplog.text
+    assert scaling_trainer.get_num_updates() == 1
+    assert all(tensor.isfinite().all() for tensor in weights(scaling_trainer).values())
+
+
 def test_a_gradient_that_is_not_finite(trainer: Trainer) -> None:
     name = spoil_gradient(trainer, times=2)
     expected = f"update 1: the gradient of {name} is not finite in the batch of samples"
