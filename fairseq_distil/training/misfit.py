@@ -41,7 +41,9 @@ def _misfit(error: Exception) -> str | None:
     message = str(error)
     if isinstance(error, KeyError):
         return MISSING.get(message.strip("'"))
-    if OTHER_MODEL in message and not isinstance(error.__context__, UserError):
+    if OTHER_MODEL in message and isinstance(error.__context__, UserError):
+        return str(error.__context__)
+    if OTHER_MODEL in message:
         return (
             f"{message.partition(';')[0]}: {_first_difference(error.__context__)}; go on with the settings of its run, "
             "or start from nothing in another --save-dir (checkpoint.save_dir)"

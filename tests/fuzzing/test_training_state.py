@@ -129,7 +129,8 @@ def with_kind_of_meters(state: dict[str, Any], kind: str) -> dict[str, Any]:
 
 
 def once_failed(state: dict[str, Any]) -> list[bytes]:
-    without_moment, without_position, without_best = (copy.deepcopy(state) for _ in range(3))
+    without_weight, without_moment, without_position, without_best = (copy.deepcopy(state) for _ in range(4))
+    del without_weight["model"]["masked_lm_head.bias"]
     del without_moment["last_optimizer_state"]["state"][0]["exp_avg"]
     without_position["extra_state"]["train_iterator"] = None
     without_best["extra_state"]["best"] = None
@@ -140,7 +141,7 @@ def once_failed(state: dict[str, Any]) -> list[bytes]:
         saved(state),
         *(saved({**state, part: value}) for part in PARTS for value in (5, "x", [], [5], {"x": []}, doubled)),
         *(saved(with_position(state, changed)) for changed in POSITIONS),
-        *map(saved, (without_moment, without_position, without_best)),
+        *map(saved, (without_weight, without_moment, without_position, without_best)),
         *(saved(with_first_parameter(state, index)) for index in ([], 1, True, TENSORS[0])),
         *(saved(with_name(state, part, name)) for part in ("criterion", "optimizer") for name in ("", "a\nb", [])),
         *(saved(with_kind_of_meters(state, kind)) for kind in ("SumMeter", "TimeMeter")),
