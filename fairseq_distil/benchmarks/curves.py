@@ -42,10 +42,11 @@ WAYS = {
 def print_curves(case: TrainingCase, updates: int, plot: Path | None) -> None:
     """Print the losses of each way, and how far at most they are from those of the first; draw them.
 
-    Raises:
-        UserError: the case is not one of distillation by the bare step in float32, or is too small
+    Args:
+        case: see :func:`require_suitable`
+        updates: of each
+        plot: to write, or None
     """
-    _require_suitable(case, updates)
     use_device(case.device)
     curves = {}
     for name, losses in training_curves(case, updates):
@@ -60,7 +61,12 @@ def print_curves(case: TrainingCase, updates: int, plot: Path | None) -> None:
         draw_curves(curves, plot)
 
 
-def _require_suitable(case: TrainingCase, updates: int) -> None:
+def require_suitable(case: TrainingCase, updates: int) -> None:
+    """Check before anything is measured or written.
+
+    Raises:
+        UserError: the case is not one of distillation by the bare step in float32, or is too small
+    """
     if updates < 2:
         raise UserError(f"--curves is {updates}, but a curve has at least 2 updates")
     if case.dtype != "float32" or case.loop != "step" or not case.distils:

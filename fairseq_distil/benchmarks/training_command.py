@@ -12,7 +12,7 @@ from typing import Any
 
 from fairseq_distil.errors import UserError
 
-from .curves import print_curves
+from .curves import print_curves, require_suitable
 from .device import synchronize, use_device
 from .exit_status import quiet_exit_status
 from .fairseq_train import measure_fairseq_train
@@ -87,6 +87,9 @@ def run(options: argparse.Namespace) -> None:
                 "--plot draws --curves, or what --sweep measures of the bare step, nothing --added; add one of them, "
                 "or leave --plot out"
             )
+    if options.curves is not None:
+        require_suitable(case, options.curves)
+    if options.plot is not None:
         _require_writable(options.plot)
     if is_compared:
         _compare(case, options)
@@ -143,6 +146,8 @@ def _compare(case: TrainingCase, options: argparse.Namespace) -> None:
 
 
 def _print_cost_of_terms(case: TrainingCase, turns: int) -> None:
+    if not case.distils:
+        raise UserError("--cost-of-terms is of the terms of distillation; leave --objective masked_lm out")
     cases = {name: replace(case, added=name) for name in ADDED}
     measured = []
 

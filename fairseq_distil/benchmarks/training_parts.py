@@ -70,6 +70,7 @@ def build_parts(case: TrainingCase, data: Path) -> TrainingParts:
     model_settings = settings_of(case, data)["model"]
     cfg = configuration_of(case, data)
     task = tasks.setup_task(cfg.task)
+    task.keeps_released_memory = case.encoder != "roberta"
     if case.distils:
         write_random_teacher(case, task, data / TEACHER_FILE)
     # fairseq's roberta has no configuration class, so that the structured configuration cannot hold its settings

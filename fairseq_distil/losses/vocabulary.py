@@ -97,8 +97,9 @@ def vocabulary_loss(
     """Soft-target and masked-LM loss of rows, the first ``len(targets)`` of which are the masked ones.
 
     Under autocast the products run in its type; softmax, losses and sums of weight gradients are float32. In float16
-    the gradients of logits are rounded before a loss scale reaches them: where the soft targets are all there is, and
-    distributions over a large vocabulary are flat, by up to 2 %.
+    the gradients of logits are rounded before a loss scale reaches them. With a masked-LM term that is 0.04 % of the
+    gradient; where the soft targets are all there is, of flat distributions over 30,522 words, it is 0.5 % at a
+    divergence of 0.02 a row, and 5 % at 0.0002. bfloat16 has the range of float32, and no such loss.
 
     Args:
         student: features ``(rows, width)`` and the vocabulary projection

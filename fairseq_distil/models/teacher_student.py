@@ -209,7 +209,9 @@ class TeacherStudentModel(DistilEncoderModel):
         return projections
 
     def _checked_once(self, name: str, *outputs: Tensor) -> Tensor:
-        # Once, for looking at values waits for a GPU.
+        # Once, for looking at values waits for a GPU; a batch may have no masked token, whose logits tell nothing.
+        if not outputs[0].numel():
+            return outputs[0]
         if name not in self._checked_of_teacher and not all(output.isfinite().all() for output in outputs):
             raise UserError(
                 f"{name} are not finite: its weights are damaged, or too large for its type; see "

@@ -11,6 +11,9 @@ from fairseq_distil.modules import autocast, keep_released_memory
 class AutocastSteps:
     """Comes before a fairseq task among the bases of a class whose ``cfg`` has ``autocast_dtype`` and ``amp``."""
 
+    keeps_released_memory = True
+    """On CPUs, which a benchmark takes from fairseq's own encoder."""
+
     def train_step(
         self,
         sample: Dict[str, Any],
@@ -21,7 +24,7 @@ class AutocastSteps:
         ignore_grad: bool = False,
     ) -> Any:
         """One forward, under autocast, and backward; see :meth:`fairseq.tasks.FairseqTask.train_step`."""
-        if sample["target"].device.type == "cpu":
+        if self.keeps_released_memory and sample["target"].device.type == "cpu":
             keep_released_memory()
         sample = self.masked_for(sample, update_num)
         model.train()

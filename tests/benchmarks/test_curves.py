@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fairseq_distil.benchmarks.curves import percent_from, print_curves
+from fairseq_distil.benchmarks.curves import percent_from, print_curves, require_suitable
 from fairseq_distil.benchmarks.curves_plot import draw_curves
 from fairseq_distil.errors import UserError
 
@@ -49,4 +49,4 @@ def test_the_picture_of_curves(tmp_path: Path) -> None:
 )
 def test_what_has_no_curves(tiny_case: Callable, settings: dict, updates: int, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        print_curves(tiny_case(**settings), updates, None)
+        require_suitable(tiny_case(**settings), updates)

@@ -1,10 +1,23 @@
 """Memory that runs out is a mistake of the user."""
 
+import logging
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
 
 from fairseq_distil.benchmarks.exit_status import quiet_exit_status
+
+
+@pytest.fixture(autouse=True)
+def levels_of_messages() -> Iterator[None]:
+    """Those of other tests, which a benchmark turns off for all of its process."""
+    loggers = [logging.getLogger(name) for name in ("", "fairseq", "fairseq_distil")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 def raise_cuda_error() -> None:

@@ -1,5 +1,6 @@
 """The command for fairseq-train, and reading its log."""
 
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
+from fairseq_distil.benchmarks import fairseq_train
 from fairseq_distil.benchmarks.fairseq_train import (
     _gpu_peak_mib,
     fairseq_train_command,
@@ -70,6 +72,14 @@ def test_the_memory_of_a_gpu_is_what_the_log_leaves_of_it(monkeypatch: pytest.Mo
     assert _gpu_peak_mib("cuda:1", 63.2) == pytest.approx(16.8 * 1024)
     with pytest.raises(UserError, match="did not log gb_free"):
         _gpu_peak_mib("cuda:1", None)
+
+
+def test_a_step_is_a_part_of_the_second_half(tiny_case: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = {3: fairseq_train.Moment(10.0, 9.0, None), 6: fairseq_train.Moment(16.0, 2.0, None)}
+    monkeypatch.setattr(fairseq_train, "_moments_of_updates", lambda *_: moments)
+    found = measure_fairseq_train(tiny_case(steps=3, loop="fairseq-train"))
+    assert found["seconds_per_step"] == 2.0
+    assert found["last_loss"] == pytest.approx(2 * math.log(2))
 
 
 @pytest.mark.slow

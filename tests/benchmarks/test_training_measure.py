@@ -8,6 +8,7 @@ import torch
 
 from fairseq_distil.benchmarks import training_case, training_measure
 from fairseq_distil.benchmarks.training_measure import measure_step, record
+from fairseq_distil.data.masked_lm_dataset import MaskedLMDataset
 from fairseq_distil.errors import UserError
 
 KEYS_OF_THE_PEER = {
@@ -61,6 +62,26 @@ def test_steps_that_took_no_time_are_no_measurement(tiny_case: Callable) -> None
     measured = {"seconds_per_step": 0.00001, "peak_mib": 512.4, "last_loss": 3.5, "computed_in": "float32"}
     with pytest.raises(UserError, match="a step took 1e-05 seconds, too little to measure; give larger sizes or more"):
         record(tiny_case(), measured)
+
+
+def test_means_are_of_the_timed_steps_alone(
+    tiny_case: Callable, parts_of: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, masked = tiny_case(steps=3), []
+    collate = MaskedLMDataset.collater
+
+    def noted(dataset: MaskedLMDataset, samples: list) -> dict:
+        batch = collate(dataset, samples)
+        masked.append(len(batch["positions"]["masked"]))
+        return batch
+
+    moments = iter([10.0, 16.0])
+    monkeypatch.setattr(MaskedLMDataset, "collater", noted)
+    monkeypatch.setattr(training_measure.time, "perf_counter", lambda: next(moments))
+    measured, masked_tokens = training_measure._time_steps(case)
+    assert measured["seconds_per_step"] == 2.0
+    assert len(masked) == 5 and len(set(masked)) > 1
+    assert masked_tokens == sum(masked[2:]) / 3
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

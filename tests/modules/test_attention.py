@@ -96,6 +96,28 @@ def test_cudnn_is_excluded_where_a_gpu_gets_a_mask() -> None:
             assert enabled() == before
 
 
+class MaskOfGpu(torch.Tensor):
+    """One of a CPU that says it is a GPU's, and notes whether cuDNN may take part where attention gets it."""
+
+    is_cuda = True
+    cudnn_was_enabled: list[bool] = []
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        if function is F.scaled_dot_product_attention:
+            cls.cudnn_was_enabled.append(torch.backends.cuda.cudnn_sdp_enabled())
+        return super().__torch_function__(function, types, args, kwargs or {})
+
+
+def test_attention_itself_excludes_cudnn(generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MaskOfGpu, "cudnn_was_enabled", [])
+    attention, hidden = SelfAttention(CONFIG).eval(), torch.randn(3, 7, 12, generator=generator)
+    mask = torch.rand(3, 1, 1, 7, generator=generator) < 0.7
+    found = attention(hidden, mask.as_subclass(MaskOfGpu))
+    assert MaskOfGpu.cudnn_was_enabled == [False]
+    torch.testing.assert_close(found.as_subclass(torch.Tensor), attention(hidden, mask))
+
+
 @pytest.mark.parametrize(
     ("dtype", "training", "needs_gradient", "dropout", "in_steps"),
     [

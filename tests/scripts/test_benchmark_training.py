@@ -163,7 +163,7 @@ def test_mistakes_are_one_line_and_status_2(run_script: Callable) -> None:
         (["--sweep", "batch", "--added", "hidden", "--plot", "cost.png"], "--plot draws .* nothing --added"),
         (["--loop", "fairseq-train", "--against", "fairseq-train"], "--against fairseq-train is what is measured"),
         (["--pairs", "3"], "--pairs are turns with --peer, --against or --cost-of-terms"),
-        (["--cost-of-terms", "--objective", "masked_lm"], "--added is to the objective of distillation"),
+        (["--cost-of-terms", "--objective", "masked_lm"], "--cost-of-terms is of the terms of distillation"),
         (["--sweep", "depth"], "--sweep depth: choose from"),
         (["--sweep", "batch=1", "--sweep", "batch=2"], "--sweep names must differ, found batch, batch"),
         (["--sweep", "batch", "--plot", "/dev/null/cost.png"], "--plot /dev/null/cost.png: cannot be written: "),

@@ -214,6 +214,15 @@ def test_a_teacher_whose_head_is_not_finite(trainer: Trainer) -> None:
     assert trainer.get_num_updates() == 0
 
 
+def test_a_batch_without_masked_tokens_tells_nothing_of_the_teacher(trainer: Trainer) -> None:
+    model = trainer.model
+    model.teacher_projection(torch.zeros(0, model.teacher.config.width))
+    with torch.no_grad():
+        model.teacher.masked_lm_head.bias[3] = torch.nan
+    with pytest.raises(UserError, match="^the teacher's logits are not finite"):
+        model.teacher_projection(torch.zeros(2, model.teacher.config.width))
+
+
 def test_the_teacher_is_checked_before_anything_else(trainer: Trainer) -> None:
     """Once: what becomes of it later is a matter of the loss."""
     trainer.train_step(batches(trainer, [0, 1]))

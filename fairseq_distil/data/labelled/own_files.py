@@ -8,6 +8,8 @@ from fairseq_distil.data.labelled.labels import ClassLabels, Labels, NumberLabel
 from fairseq_distil.data.labelled.table import Table, read_header
 from fairseq_distil.errors import UserError, naming
 
+MOST_UNNAMED_CLASSES = 200
+
 
 def own_tables(train: Path, valid: Path, test: Path | None) -> dict[str, Table]:
     """The splits; columns go by their order, and ``test`` may lack the last, the labels.
@@ -26,7 +28,7 @@ def own_labels(train: Table, regression: bool, names: Sequence[str] | None) -> L
     """The labels of a data set: numbers, or classes in the order of ``names`` or sorted as ``train`` has them.
 
     Raises:
-        UserError: ``train`` cannot be read, or there are fewer than two classes
+        UserError: ``train`` cannot be read, or there are fewer than two classes, or too many unnamed ones
     """
     if regression:
         return NumberLabels()
@@ -34,6 +36,11 @@ def own_labels(train: Table, regression: bool, names: Sequence[str] | None) -> L
         with naming("--labels"):
             return ClassLabels(names)
     found = train.distinct_labels()
+    if len(found) > MOST_UNNAMED_CLASSES:
+        raise UserError(
+            f"{train.path}: {len(found):,} different labels in the last column, {train.label!r}, such as {found[0]!r}; "
+            "numbers need --regression; put the label into the last column, or name so many classes by --labels"
+        )
     with naming(train.path):
         return ClassLabels(found)
 

@@ -46,7 +46,7 @@ def scores_table(retention: Retention) -> str:
     lowest = statistics.mean(retention.chance[task.name] for task in retention.tasks)
     rows.append(_row(AVERAGE, retention, retention.average) + [_percent(lowest)])
     rows.append(_row(f"% of {teacher}'s average", retention, retention.kept) + [""])
-    rows.append(_row(f"% of {teacher}'s average above chance", retention, retention.kept_above_chance) + [""])
+    rows.append([_title_above_chance(retention), *(_part(retention, model) for model in retention.models), ""])
     seeds = max(map(len, retention.runs.values()))
     header = [
         "one seed" if seeds == 1 else f"median of {seeds} seeds (lowest to highest)",
@@ -138,6 +138,18 @@ def _title(task: DownstreamTask) -> str:
     return f"{task.name}, {task.metric}"
 
 
+def _title_above_chance(retention: Retention) -> str:
+    title, tasks = f"% of {retention.models[0]}'s average above chance", retention.tasks_above_chance()
+    if tasks == retention.tasks:
+        return title
+    return f"{title}, of {', '.join(task.name for task in tasks)}" if tasks else f"{title}, which it is in no task"
+
+
+def _part(retention: Retention, model: str) -> str:
+    kept = retention.kept_above_chance(model)
+    return _spread(kept[1:], middle=kept[0]) if kept else ""
+
+
 def _row(title: str, retention: Retention, value: Callable[[str], float | None]) -> list[str]:
     return [title, *(_percent(value(model)) for model in retention.models)]
 
@@ -146,9 +158,9 @@ def _percent(value: float | None) -> str:
     return "" if value is None else f"{value:.1f}"
 
 
-def _spread(scores: Sequence[float]) -> str:
+def _spread(scores: Sequence[float], middle: float | None = None) -> str:
     spread = f" ({min(scores):.1f} to {max(scores):.1f})" if len(scores) > 1 else ""
-    return f"{statistics.median(scores):.1f}{spread}"
+    return f"{statistics.median(scores) if middle is None else middle:.1f}{spread}"
 
 
 def _as_dictionary(retention: Retention, sizes: Sequence[ModelSize], overrides: Sequence[str]) -> dict:
@@ -160,7 +172,8 @@ def _as_dictionary(retention: Retention, sizes: Sequence[ModelSize], overrides: 
                 **dataclasses.asdict(size),
                 "average": retention.average(size.name),
                 "percent_kept": retention.kept(size.name),
-                "percent_kept_above_chance": retention.kept_above_chance(size.name),
+                "percent_kept_above_chance": next(iter(retention.kept_above_chance(size.name)), None),
+                "percent_kept_above_chance_by_seed": retention.kept_above_chance(size.name)[1:],
                 "tasks": {
                     task.name: {
                         "metric": task.metric,
@@ -173,6 +186,7 @@ def _as_dictionary(retention: Retention, sizes: Sequence[ModelSize], overrides: 
             for size in sizes
         ],
         "chance": dict(retention.chance),
+        "tasks_above_chance": [task.name for task in retention.tasks_above_chance()],
         "paper": {
             task.name: dict(zip(("BERT-base", "DistilBERT"), task.paper, strict=True))
             for task in retention.tasks

@@ -40,18 +40,26 @@ class Retention:
         average = self.average(self.models[0])
         return 100 * self.average(model) / average if average > 0 else None
 
-    def kept_above_chance(self, model: str) -> float | None:
-        """Percent of what the teacher's average is above chance; None where its seeds differ by more than that."""
-        chance = statistics.mean(self.chance[task.name] for task in self.tasks)
-        learned_by_teacher = self.average(self.models[0]) - chance
-        return (
-            100 * (self.average(model) - chance) / learned_by_teacher if learned_by_teacher > self._spread() else None
-        )
+    def tasks_above_chance(self) -> tuple[DownstreamTask, ...]:
+        """Those in which the teacher is, with every seed: of the others there is nothing to keep."""
+        teacher = self.models[0]
+        return tuple(task for task in self.tasks if min(self.scores(teacher, task)) > self.chance[task.name])
 
-    def _spread(self) -> float:
-        """Between the teacher's highest and lowest seed, on average."""
-        scores = [self.scores(self.models[0], task) for task in self.tasks]
-        return statistics.mean(max(found) - min(found) for found in scores)
+    def kept_above_chance(self, model: str) -> list[float]:
+        """Percent of what the teacher's average of :meth:`tasks_above_chance` is above chance.
+
+        Returns:
+            that of the medians, then that of each seed; nothing where there is no such task
+        """
+        tasks = self.tasks_above_chance()
+        if not tasks:
+            return []
+        chance = statistics.mean(self.chance[task.name] for task in tasks)
+        seeds = zip(*(self.scores(model, task) for task in tasks), strict=False)
+        learned, learned_by_teacher = (
+            statistics.mean(self.median(name, task) for task in tasks) - chance for name in (model, self.models[0])
+        )
+        return [100 * part / learned_by_teacher for part in (learned, *(statistics.mean(s) - chance for s in seeds))]
 
 
 def retention_of(jobs: Sequence[Job], chance: Mapping[str, float]) -> Retention:

@@ -98,6 +98,11 @@ def test_text_in_another_encoding(prepare: Callable, write: Callable, tmp_path: 
         ("text\tlabel\n", GOOD, "train.tsv: expected at least two classes, each named once, found none"),
         ("a\tb\tlabel\nx\ty\t0\nx\ty\t1\n", GOOD, "valid.tsv: 2 columns, but the training file has 3"),
         ("a\ta\tlabel\n", GOOD, "train.tsv: columns a, a, label; give each another name"),
+        (
+            "text\tscore\n" + "".join(f"the fox\t{row}\n" for row in range(201)),
+            GOOD,
+            "train.tsv: 201 different labels in the last column, 'score', such as '0'; numbers need --regression",
+        ),
         ("text\tlabel\nthe fox\tyes\n", GOOD, "train.tsv: expected at least two classes, each named once, found yes"),
         ("text\tlabel\nthe\t<s>\nthe\tyes\n", GOOD, "train.tsv: a class is called '<s>', which fairseq uses itself"),
         ("text\tlabel\nthe fox\tno\nthe\t\nfox\tyes\n", GOOD, "train.tsv, line 3: "),

@@ -11,6 +11,7 @@ from fairseq_distil.evaluation.retention.downstream_tasks import DOWNSTREAM_TASK
 from fairseq_distil.evaluation.retention.report import write_retention_report
 from fairseq_distil.evaluation.retention.retention import Retention
 
+SIZES = [ModelSize("teacher", 6, 200, 8.0, 0.004), ModelSize("student", 3, 120, 5.0, 0.0025)]
 RTE, STS_B = DOWNSTREAM_TASKS["RTE"], DOWNSTREAM_TASKS["STS-B"]
 
 
@@ -42,12 +43,19 @@ def test_medians_over_seeds(retention: Retention) -> None:
 def test_part_of_the_teachers_average(retention: Retention) -> None:
     assert retention.kept("teacher") == 100
     assert retention.kept("student") == pytest.approx(100 * 74.5 / 80)
-    assert retention.kept_above_chance("student") == pytest.approx(100 * (74.5 - 26) / (80 - 26))
+    of_medians_and_seeds = [74.5, 72.5, 75.5, 67]
+    assert retention.kept_above_chance("student") == pytest.approx(
+        [100 * (average - 26) / (80 - 26) for average in of_medians_and_seeds]
+    )
 
 
-def test_a_teacher_that_is_not_above_chance(retention: Retention) -> None:
-    nothing_learned = Retention(retention.models, retention.tasks, retention.runs, {"RTE": 100.0, "STS-B": 60.0})
-    assert nothing_learned.kept_above_chance("student") is None
+def test_a_task_in_which_the_teacher_is_not_above_chance_does_not_count(retention: Retention, tmp_path: Path) -> None:
+    half_learned = Retention(retention.models, retention.tasks, retention.runs, {"RTE": 60.0, "STS-B": 60.0})
+    assert half_learned.kept_above_chance("student") == pytest.approx([80, 100 * 20 / 30, 100 * 25 / 30, 80])
+    text = write_retention_report(half_learned, SIZES, tmp_path, [])
+    assert "% of teacher's average above chance, of STS-B |" in text and "| 80.0 (66.7 to 83.3) |" in text
+    nothing_learned = Retention(retention.models, retention.tasks, retention.runs, {"RTE": 60.0, "STS-B": 86.0})
+    assert nothing_learned.kept_above_chance("student") == []
 
 
 def test_a_teacher_that_has_learned_nothing(retention: Retention, tmp_path: Path) -> None:
@@ -55,7 +63,7 @@ def test_a_teacher_that_has_learned_nothing(retention: Retention, tmp_path: Path
     cola = DOWNSTREAM_TASKS["CoLA"]
     runs = {("teacher", "CoLA"): [{"mcc": 0.0}], ("student", "CoLA"): [{"mcc": -3.0}]}
     nothing = Retention(("teacher", "student"), (cola,), runs, {"CoLA": 0.0})
-    assert nothing.kept("student") is None and nothing.kept_above_chance("student") is None
+    assert nothing.kept("student") is None and nothing.kept_above_chance("student") == []
     sizes = [ModelSize(name, 1, 1, 1.0, 1.0) for name in ("teacher", "student")]
     report = write_retention_report(nothing, sizes, tmp_path, [])
     assert "| one seed " in report and "| -3.0 " in report and " to " not in report
@@ -64,12 +72,11 @@ def test_a_teacher_that_has_learned_nothing(retention: Retention, tmp_path: Path
 def test_less_above_chance_than_between_seeds_says_nothing(retention: Retention) -> None:
     runs = retention.runs | {("teacher", "RTE"): [{"accuracy": value} for value in (53.0, 20.0, 90.0)]}
     unsteady = Retention(retention.models, (RTE,), runs, {"RTE": 52.0})
-    assert unsteady.kept_above_chance("student") is None
+    assert unsteady.kept_above_chance("student") == []
 
 
 def test_report(retention: Retention, tmp_path: Path) -> None:
-    sizes = [ModelSize("teacher", 6, 200, 8.0, 0.004), ModelSize("student", 3, 120, 5.0, 0.0025)]
-    text = write_retention_report(retention, sizes, tmp_path / "new", ["common.cpu=true"])
+    text = write_retention_report(retention, SIZES, tmp_path / "new", ["common.cpu=true"])
     assert text.startswith(
         "Fine-tuned by examples/glue/config/rte.yaml, examples/glue/config/stsb.yaml, changed by: common.cpu=true.\n"
     )
@@ -77,7 +84,7 @@ def test_report(retention: Retention, tmp_path: Path) -> None:
     assert ["RTE, accuracy", "70.0 (60.0 to 80.0)", "65.0 (50.0 to 66.0)", "52.0"] in rows
     assert ["average", "80.0", "74.5", "26.0"] in rows
     assert ["% of teacher's average", "100.0", "93.1", ""] in rows
-    assert ["% of teacher's average above chance", "100.0", "89.8", ""] in rows
+    assert ["% of teacher's average above chance", "100.0 (87.0 to 109.3)", "89.8 (75.9 to 91.7)", ""] in rows
     assert ["STS-B, spearman", "89.0 (85.0 to 89.0)", "83.0 (79.0 to 84.0)"] in rows
     assert ["student", "3", "120", "60%", "5.0", "2.50", "1.60x"] in rows
     assert ["average", "79.2", "73.4", "92.7"] in rows  # the paper's, of these two tasks
