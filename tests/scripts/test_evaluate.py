@@ -2,7 +2,12 @@
 
 import argparse
 import json
+import os
 import runpy
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,6 +90,43 @@ def test_fine_tuning_and_again(
     assert again.returncode == 0, again.stderr
     assert "RTE, seed 1" not in again.stderr
     assert json.loads((report / "report.json").read_text())["models"][1]["tasks"] == written["models"][1]["tasks"]
+
+
+@pytest.mark.slow
+def test_killed_in_a_fine_tuning_and_started_again(
+    teacher_path: str, data_with_tokenizer: Path, glue: Path, tmp_path: Path
+) -> None:
+    """The scores are those of a grid that nobody disturbed."""
+    changes = ["optimization.max_update=60", "dataset.batch_size=4", "dataset.num_workers=0", "optimization.lr=[3e-3]"]
+
+    def start(report: Path) -> subprocess.Popen:
+        options = ["--model", f"teacher={teacher_path}", "--glue", glue, "--data", data_with_tokenizer, "--seeds", "1"]
+        command = [
+            sys.executable,
+            SCRIPT,
+            *options,
+            "--output",
+            report,
+            *(f"--override={change}" for change in changes),
+        ]
+        return subprocess.Popen(command, cwd=tmp_path, start_new_session=True, stderr=subprocess.DEVNULL)
+
+    def result(report: Path) -> dict:
+        return json.loads((report / "report.json").read_text())["models"][0]["tasks"]
+
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    assert start(undisturbed).wait() == 0
+    doomed = start(killed)
+    log = killed / "runs" / "teacher" / "RTE" / "seed1" / "log"
+    while not log.exists() or '"valid_num_updates": "30"' not in log.read_text():
+        assert doomed.poll() is None
+        time.sleep(0.02)
+    os.killpg(doomed.pid, signal.SIGKILL)
+    assert doomed.wait() == -signal.SIGKILL
+    assert not (killed / "report.json").exists()
+    assert start(killed).wait() == 0
+    assert "Loaded checkpoint" in log.read_text()
+    assert result(killed) == result(undisturbed)
 
 
 def test_fine_tuning_on_data_of_ones_own_and_again(
