@@ -122,9 +122,7 @@ def draw(retention: Retention, path: Path) -> None:
         scores = [retention.scores(model, task) for task in retention.tasks]
         below = [height - min(found) for height, found in zip(heights, scores, strict=False)] + [0]
         above = [max(found) - height for height, found in zip(heights, scores, strict=False)] + [0]
-        kept = retention.kept(model)
-        label = model if index == 0 or kept is None else f"{model}, {kept:.1f} % of {retention.models[0]}"
-        axis.bar(positions, heights, width, yerr=[below, above], capsize=2, label=label)
+        axis.bar(positions, heights, width, yerr=[below, above], capsize=2, label=_label(retention, model))
     for place, task in enumerate(retention.tasks):
         axis.hlines(retention.chance[task.name], place - 0.4, place + 0.4, colors="black", linestyles="dotted")
     axis.set(ylabel="score, % (dotted: always one answer)", xticks=range(len(labels)), xticklabels=labels)
@@ -132,6 +130,14 @@ def draw(retention: Retention, path: Path) -> None:
     axis.legend(fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_whole(path, partial(figure.savefig, format="png"))
+
+
+def _label(retention: Retention, model: str) -> str:
+    teacher = retention.models[0]
+    kept, above_chance = retention.kept(model), retention.kept_above_chance(model)
+    if model == teacher or kept is None:
+        return model
+    return f"{model}, {kept:.1f} % of {teacher}" + (f", {above_chance[0]:.1f} % above chance" if above_chance else "")
 
 
 def _title(task: DownstreamTask) -> str:
