@@ -9,9 +9,8 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from fairseq_distil.checkpoints.atomic_saving import copy_atomically, not_finite_in, trained_tensors
+from fairseq_distil.checkpoints.checked_loading import load_checked
 from fairseq_distil.checkpoints.load_errors import fault_of_the_system
 from fairseq_distil.checkpoints.tensor_check import require_held
 from fairseq_distil.checkpoints.zip_check import require_plain_zip
@@ -149,8 +148,7 @@ def _updates(path: Path) -> int:
 
 def _read(path: Path) -> dict[str, Any]:
     """Of files that nobody has looked at: before anything that is compressed, or a view of few values, is expanded."""
-    require_plain_zip(path)
-    state = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    state = load_checked(path, mmap=True)
     require_held({str(index): tensor for index, (_, tensor) in enumerate(trained_tensors(state))})
     return state
 

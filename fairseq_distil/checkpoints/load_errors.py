@@ -20,16 +20,21 @@ def explain_load_error(error: Exception) -> str:
     torch's own text begins with advice to load the file unsafely, which is never given here.
     """
     reason = str(error).partition("WeightsUnpickler error:")[2] or str(error)
-    refused_object = re.search(r"unsupported global:? (?:GLOBAL )?(\S+)", reason, re.IGNORECASE)
-    if refused_object:
-        return (
-            f"holds objects that safe loading refuses, the first of them {refused_object[1]}: loading them could run "
-            "code from the file; export the weights again as a plain checkpoint of tensors, numbers and text"
-        )
+    refused = re.search(r"unsupported global:? (?:GLOBAL )?(\S+)", reason, re.IGNORECASE)
+    if refused:
+        return refused_object(refused[1])
     first_line = (reason.strip() or type(error).__name__).splitlines()[0]
     if isinstance(error, LookupError | TypeError | AttributeError) or ADVICE.search(first_line):
         return NOT_A_CHECKPOINT  # what was raised tells of the reader, not of the file
     return f"{NOT_A_CHECKPOINT}: {first_line}"
+
+
+def refused_object(name: str) -> str:
+    """What is wrong with a checkpoint that has an object of a type, or by a function, of this name."""
+    return (
+        f"holds objects that safe loading refuses, the first of them {name}: loading them could run "
+        "code from the file; export the weights again as a plain checkpoint of tensors, numbers and text"
+    )
 
 
 def fault_of_the_system(error: Exception) -> str | None:

@@ -4,14 +4,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import torch
 from fairseq import checkpoint_utils
 from omegaconf import OmegaConf
 
+from fairseq_distil.checkpoints.checked_loading import load_checked
 from fairseq_distil.checkpoints.load_errors import explain_load_error
 from fairseq_distil.checkpoints.tensor_check import require_held, require_held_optimizer_state
 from fairseq_distil.checkpoints.training_state import require_training_state
-from fairseq_distil.checkpoints.zip_check import require_plain_zip
 from fairseq_distil.errors import UserError, naming
 
 MOST_SETTINGS = 20_000
@@ -31,18 +30,12 @@ def load_safely(path: Path | str, arg_overrides: dict[str, Any] | None = None) -
         FileNotFoundError: there is no such file
         UserError: it is damaged, unsafe, or no checkpoint of fairseq
     """
-    require_plain_zip(path)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # torch raises almost anything on a file of another kind
-        raise UserError(f"{path}: {explain_load_error(error)}") from error
+    state = load_checked(path)
     with naming(path):
         _require_parts(state)
     try:
         state = _upgraded(state, arg_overrides or {})
-    except Exception as error:  # so does fairseq
+    except Exception as error:  # fairseq raises almost anything
         raise UserError(f"{path}: {explain_load_error(error)}") from error
     with naming(path):
         require_training_state(state)

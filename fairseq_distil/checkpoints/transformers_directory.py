@@ -4,14 +4,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fairseq_distil.checkpoints.load_errors import explain_load_error
+from fairseq_distil.checkpoints.checked_loading import load_checked
 from fairseq_distil.checkpoints.tensor_check import require_held
-from fairseq_distil.checkpoints.zip_check import require_plain_zip
 from fairseq_distil.errors import UserError, naming
 from fairseq_distil.json_file import read_json_object
 
@@ -68,11 +66,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         except (SafetensorError, LookupError, RuntimeError, TypeError) as error:  # the last of sizes beyond torch's
             raise UserError(f"{path}: not a safetensors file, or damaged: {_first_line(error)}") from error
-    require_plain_zip(path)
-    try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises almost anything on a file of another kind
-        raise UserError(f"{path}: {explain_load_error(error)}") from error
+    tensors = load_checked(path)
     with naming(path):
         require_held(tensors)
     return dict(tensors)

@@ -55,12 +55,16 @@ def test_a_checkpoint_is_as_fairseq_reads_it(teacher_path: str) -> None:
         ),
         ("task_state", {"classification": {"problem_type": {}}}, "not a fairseq checkpoint: its classification is not"),
         ("cfg", {"model": {"max_positions": torch.zeros(3)}}, "its cfg holds a Tensor, which is no setting"),
-        ("cfg", {"model": OmegaConf.create({"_name": "${oc.env:HOME}"})}, "its cfg holds a DictConfig, which is no"),
+        (
+            "cfg",
+            {"model": OmegaConf.create({"_name": "${oc.env:HOME}"})},
+            "holds objects that safe loading refuses, the first of them omega",
+        ),
         ("last_optimizer_state", [], "not a fairseq checkpoint: its last_optimizer_state is not an optimiser's"),
         (
             "last_optimizer_state",
             {"state": {0: {"exp_avg": torch.zeros(1).expand(10**9)}}, "param_groups": []},
-            "its tensors claim 4,000,000,000 bytes, but it holds 4",
+            "not a checkpoint that can be loaded safely, or damaged: its pickle has a tensor that claims more values",
         ),
         ("optimizer_history", [], "not a checkpoint that can be loaded safely, or damaged"),
     ],
@@ -76,7 +80,7 @@ def test_settings_that_double_with_each_level(refuse: Callable[..., str]) -> Non
     assert refuse(cfg=part).startswith("its cfg holds more than 20,000 settings")
     assert refuse(args=argparse.Namespace(x=part)).startswith("its args holds more than 20,000 settings")
     part["a"] = part
-    assert refuse(cfg=part).startswith("its cfg holds more than 20,000 settings")
+    assert refuse(cfg=part).endswith("its pickle changes what something else holds")
 
 
 def test_settings_that_would_be_worked_out(refuse: Callable[..., str]) -> None:

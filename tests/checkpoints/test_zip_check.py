@@ -1,3 +1,4 @@
+import copy
 import zipfile
 from pathlib import Path
 
@@ -69,7 +70,46 @@ def test_records_that_share_their_bytes(checkpoint: Path, tmp_path: Path) -> Non
     """A directory that names the same bytes many times."""
     with zipfile.ZipFile(checkpoint, "a") as archive:
         largest = max(archive.infolist(), key=lambda record: record.file_size)
-        archive.filelist += [largest] * 9
+        for number in range(9):
+            archive.filelist.append(named := copy.copy(largest))
+            named.filename = f"checkpoint/data/{number + 1}"
         archive._didModify = True
     with pytest.raises(UserError, match="its records claim more bytes than the file has"):
+        require_plain_zip(checkpoint)
+
+
+def test_records_of_one_name(checkpoint: Path) -> None:
+    """torch makes no difference between capital and small letters."""
+    with zipfile.ZipFile(checkpoint, "a") as archive:
+        archive.filelist.append(named := copy.copy(archive.infolist()[0]))
+        named.filename = named.filename.upper()
+        archive._didModify = True
+    with pytest.raises(UserError, match="it has several directories of records, or records of one name"):
+        require_plain_zip(checkpoint)
+
+
+@pytest.mark.parametrize(
+    "place", [*(-98 + field for field in (24, 32, 40, 48)), -42 + 8, *(-22 + field for field in (8, 12, 16, 20))]
+)
+def test_end_records_that_disagree(checkpoint: Path, place: int) -> None:
+    """Entries, size and place of the directory, in the records of 64 and 32 bits, and the length of a comment."""
+    content = bytearray(checkpoint.read_bytes())
+    content[place] ^= 3
+    checkpoint.write_bytes(content)
+    with pytest.raises(UserError, match="checkpoint.pt: not a checkpoint that can be loaded safely, or damaged"):
+        require_plain_zip(checkpoint)
+
+
+def test_an_end_record_of_32_bits(checkpoint: Path) -> None:
+    with zipfile.ZipFile(checkpoint, "a") as archive:
+        archive._didModify = True
+    assert b"PK\6\6" not in checkpoint.read_bytes()
+    require_plain_zip(checkpoint)
+    assert torch.load(checkpoint)["weight"].sum() == 1000
+
+
+def test_what_comes_before_the_first_record(checkpoint: Path) -> None:
+    """Python would find the records where they are now, torch where they were."""
+    checkpoint.write_bytes(b"PK\3\4" + checkpoint.read_bytes())
+    with pytest.raises(UserError, match="it has several directories of records"):
         require_plain_zip(checkpoint)

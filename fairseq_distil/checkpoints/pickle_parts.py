@@ -1,0 +1,107 @@
+"""Stand-ins for what a pickle would make, and what may be made of them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from fairseq_distil.checkpoints.load_errors import NOT_A_CHECKPOINT
+from fairseq_distil.errors import UserError
+
+METADATA = "_metadata"
+"""The one attribute of a state dict: versions of its modules."""
+DICTS = ("dict", "OrderedDict")
+MOST_DEPTH = 100
+MOST_DIMENSIONS = 16
+LARGEST_KEY = 2**31
+
+
+class Storage(NamedTuple):
+    """Values that tensors are views of."""
+
+    key: str
+    count: int
+    bytes_of_value: int
+
+
+@dataclass(eq=False, slots=True)
+class Part:
+    """Stands for an object that is no plain value."""
+
+    kind: str
+    items: list[Any] = field(default_factory=list)
+    """of tuples and lists; of a storage or global, what it is"""
+    depth: int = 1
+    is_value: bool = True
+    """whether lists and dictionaries may hold it"""
+    is_complete: bool = False
+    """whether something holds it, after which it must not change: this makes circles impossible"""
+    is_empty: bool = True
+    is_of_counts: bool = True
+    """whether all that a dictionary holds are whole numbers; ``is_metadata``, dictionaries of these"""
+    is_metadata: bool = True
+    is_attributes: bool = True
+    """whether its keys are names of settings; ``has_metadata``, whether it is the one attribute of a state dict"""
+    has_metadata: bool = True
+
+    def hold(self, item: Any) -> None:
+        """Note that ``item`` becomes a part of this."""
+        if isinstance(item, Part):
+            item.is_complete = True
+            self.depth = max(self.depth, item.depth + 1)
+            require(self.depth <= MOST_DEPTH, f"has more than {MOST_DEPTH} levels")
+        require(not self.is_complete, "changes what something else holds")
+
+    def put(self, item: Any) -> None:
+        """The same, of a list or dictionary, which hold values alone."""
+        require(not isinstance(item, Part) or item.is_value, "has a type or function in the place of a value")
+        self.hold(item)
+        self.is_empty = False
+
+    def set(self, key: Any, value: Any) -> None:
+        """Note an entry of a dictionary. Other keys could have any number of parts, or all the same hash."""
+        is_small = type(key) is int and -LARGEST_KEY <= key < LARGEST_KEY
+        require(type(key) is str or is_small, "has a key that is neither text nor a small number")
+        self.put(value)
+        is_dict = isinstance(value, Part) and value.kind in DICTS
+        self.is_of_counts &= type(value) is int
+        self.is_metadata &= is_dict and value.is_of_counts
+        self.is_attributes &= type(key) is str and not key.startswith("__")
+        self.has_metadata &= key == METADATA and is_dict and value.is_metadata
+
+
+def require(is_fine: bool, reason: str) -> None:
+    """Raise a UserError unless it is so."""
+    if not is_fine:
+        raise UserError(f"{NOT_A_CHECKPOINT}: its pickle {reason}")
+
+
+def of_kind(part: Any, *kinds: str) -> Part:
+    """The part itself, which must be of one of the kinds."""
+    require(isinstance(part, Part) and part.kind in kinds, f"has something else in the place of a {kinds[0]}")
+    return part
+
+
+def is_count(value: Any) -> bool:
+    """Whether it is a whole number from 0."""
+    return type(value) is int and value >= 0
+
+
+def require_tensor(storage: Any, offset: Any, size: Any, strides: Any) -> None:
+    """Each value of a tensor has a place of its own in the storage, and there are none between them."""
+    values = of_kind(storage, "storage").items[0]
+    lengths, steps = of_kind(size, "tuple").items, of_kind(strides, "tuple").items
+    is_fine = len(lengths) == len(steps) <= MOST_DIMENSIONS and all(map(is_count, [offset, *lengths, *steps]))
+    require(is_fine, "has a tensor of impossible sizes")
+    require(offset + math.prod(lengths) <= values.count, "has a tensor that claims more values than its storage holds")
+    require(0 in lengths or is_dense(lengths, steps), "has a tensor that is a view of scattered values")
+
+
+def is_dense(lengths: Sequence[int], steps: Sequence[int]) -> bool:
+    """Whether the values of a tensor of these sizes and strides follow each other, in whatever order of dimensions."""
+    expected = 1
+    for step, length in sorted((step, length) for length, step in zip(lengths, steps, strict=True) if length != 1):
+        if step != expected:
+            return False
+        expected *= length
+    return True
