@@ -8,6 +8,7 @@ from fairseq.optim import FairseqOptimizer
 from fairseq.optim.adam import Adam
 from torch import Tensor
 
+from fairseq_distil.checkpoints.pickle_parts import is_dense
 from fairseq_distil.checkpoints.training_state import is_number
 from fairseq_distil.errors import UserError
 
@@ -58,6 +59,31 @@ def require_fitting(optimizer: torch.optim.Optimizer, state_dict: Dict[str, Any]
         if type(index) is not int or index not in range(len(parameters)):
             raise UserError(f"the optimiser's state has a parameter {index!r}, but there are {len(parameters)}")
         _require_values(optimizer, index, values, parameters[index].shape)
+    _require_own_values(state_dict["state"])
+
+
+def _require_own_values(state: Dict[int, Dict[str, Any]]) -> None:
+    """An update in place writes as many values as a tensor claims, and into no other tensor."""
+    owned = set()
+    for index, values in state.items():
+        for name, tensor in values.items():
+            if not isinstance(tensor, Tensor):
+                continue
+            if not _holds_its_values(tensor) or (place := tensor.untyped_storage().data_ptr()) in owned:
+                raise UserError(
+                    f"the optimiser's state of parameter {index} does not fit: its {name} shares values with another, "
+                    f"or claims more than it holds; {ADVICE}"
+                )
+            if tensor.numel():
+                owned.add(place)
+
+
+def _holds_its_values(tensor: Tensor) -> bool:
+    if tensor.layout != torch.strided or tensor.is_meta:
+        return False
+    end = (tensor.storage_offset() + tensor.numel()) * tensor.element_size()
+    is_whole = tensor.numel() == 0 or is_dense(tensor.shape, tensor.stride())
+    return is_whole and end <= tensor.untyped_storage().nbytes()
 
 
 def _require_settings(own: Dict[str, Any], stored: Dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from torch.nn import Parameter
 
 from fairseq_distil.errors import UserError
+from fairseq_distil.optim import FusedAdamW, FusedAdamWConfig
 from fairseq_distil.optim.state_check import require_fitting
 
 
@@ -58,6 +59,50 @@ def test_adams_state_of_other_parameters_is_refused(changed: dict[str, Any], mes
     state["state"][0] = {**state["state"][0], **changed}
     with pytest.raises(UserError, match=message):
         optimizer.load_state_dict(state)
+
+
+def fused_after_an_update() -> FairseqOptimizer:
+    made = FusedAdamW(FusedAdamWConfig(lr=[0.01]), parameters_with_gradients())
+    made.step()
+    return made
+
+
+SHARED = torch.zeros(3, 10)
+
+
+@pytest.mark.parametrize("make", [adam_after_an_update, fused_after_an_update])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"exp_avg": torch.zeros(1, 1).expand(3, 5)},
+        {"exp_avg_sq": torch.zeros(1, 5).expand(3, 5)},
+        {"exp_avg": SHARED[:, ::2]},
+        {"extra": torch.zeros(1).expand(2, 2)},
+        {"exp_avg": SHARED.view(2, 3, 5)[0], "exp_avg_sq": SHARED.view(2, 3, 5)[0]},
+        {"exp_avg": torch.zeros(15).as_strided((3, 5), (3, 1))},
+        {"extra": torch.zeros(3, 5).to_sparse()},
+        {"extra": torch.zeros(3, 5, device="meta")},
+    ],
+)
+def test_moments_that_do_not_own_their_values_are_refused(
+    make: Callable[[], FairseqOptimizer], changed: dict[str, Any]
+) -> None:
+    """torch's fused kernel wrote beyond the storage of a view of one value."""
+    optimizer = make()
+    state = optimizer.state_dict()
+    state["state"][0] = {**state["state"][0], **changed}
+    with pytest.raises(UserError, match="parameter 0 does not fit: its .* shares values with another, or claims more"):
+        optimizer.load_state_dict(state)
+
+
+@pytest.mark.parametrize("make", [adam_after_an_update, fused_after_an_update])
+def test_moments_in_another_order_of_dimensions_fit(make: Callable[[], FairseqOptimizer]) -> None:
+    optimizer = make()
+    state = optimizer.state_dict()
+    state["state"][0]["exp_avg"] = torch.ones(5, 3).T
+    state["state"][0]["none"], state["state"][1]["none"] = torch.zeros(0), torch.zeros(0)
+    optimizer.load_state_dict(state)
+    optimizer.step()
 
 
 @pytest.mark.parametrize(
