@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from fairseq_distil.checkpoints.tokenizer_files import plain_tokenizer_files
 from fairseq_distil.data.symbol_dictionary import FILLER_PREFIX
 from fairseq_distil.data.tokenizers import SPECIAL_SYMBOLS
 from fairseq_distil.data.tokenizers.base import BOS, EOS, MASK, PAD, UNKNOWN
@@ -23,17 +24,19 @@ def read_vocabulary(directory: Path) -> dict[str, int]:
     """Row of each piece in the word embeddings; special pieces under fairseq's names.
 
     Raises:
-        UserError: transformers finds no tokeniser there, or one without the special tokens of BERT
+        UserError: a file of the tokeniser is damaged or a link elsewhere, or transformers finds no tokeniser there, or
+            one without the special tokens of BERT
     """
     from transformers import AutoTokenizer  # importing it takes seconds, which only this needs
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # from several libraries, one of which panics
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{directory}: transformers cannot load a tokeniser from it: {reason}") from error
+    with plain_tokenizer_files(directory) as files:
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(files, local_files_only=True, trust_remote_code=False)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # from several libraries, one of which panics
+            reason = " ".join(str(error).replace(str(files), str(directory)).split()) or type(error).__name__
+            raise UserError(f"{directory}: transformers cannot load a tokeniser from it: {reason}") from error
     row_of_piece = tokenizer.get_vocab()
     specials = {symbol: getattr(tokenizer, name) for symbol, name in SPECIAL_TOKENS.items()}
     for symbol, piece in specials.items():

@@ -166,14 +166,6 @@ def test_settings_of_another_type(make_source: Callable, refuse: Callable, chang
     assert refuse(directory).startswith(f"{directory / 'config.json'}: {reason}")
 
 
-def test_a_setting_that_only_the_tokenizers_reader_looks_at(make_source: Callable, refuse: Callable) -> None:
-    directory = make_source("distilbert").directory
-    change_config(directory, vocab_size="30")
-    message = refuse(directory)
-    assert message.startswith(f"{directory}: transformers cannot load a tokeniser from it: Validation error")
-    assert "'vocab_size' expected int, got str" in message
-
-
 def test_half_a_head(make_source: Callable, refuse: Callable) -> None:
     def save(model, directory: Path) -> None:
         tensors = {name: tensor for name, tensor in model.state_dict().items() if "transform.dense" not in name}

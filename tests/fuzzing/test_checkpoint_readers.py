@@ -270,3 +270,23 @@ def test_byte_pairs_of_transformers(fuzz: Fuzz, directory: Path) -> None:
     byte_pairs = json.loads(Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")])).to_str())
     strategy = changed_tree(byte_pairs).map(as_json)
     fuzz(rewriting(directory / "tokenizer.json", read_vocabulary), strategy)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"])
+def test_files_that_a_tokenizer_names(fuzz: Fuzz, directory: Path, name: str) -> None:
+    """Their lines are not pieces."""
+    secret = directory / "secret.txt"
+    secret.write_text((directory / "vocab.txt").read_text() + "top-secret\n")
+    names = ("vocab", "vocab_file", "tokenizer_file", "merges", "init_inputs", "name_or_path", "fast_tokenizer_files")
+    seed = {"tokenizer_class": "BertTokenizer", **dict.fromkeys(names, "")}
+    if name == "tokenizer.json":
+        seed = json.loads((directory / name).read_bytes())
+    else:
+        (directory / "tokenizer.json").unlink()
+        (directory / "vocab.txt").unlink()
+
+    def read(folder: Path) -> None:
+        assert "top-secret" not in read_vocabulary(folder)
+
+    values = (str(secret), [str(secret)], {"vocab": str(secret)})
+    fuzz(rewriting(directory / name, read), changed_tree(seed, values).map(as_json))
