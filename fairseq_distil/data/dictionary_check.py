@@ -6,6 +6,7 @@ from itertools import zip_longest
 
 from fairseq.data import Dictionary
 
+from fairseq_distil.data.text_files import BYTE_ORDER_MARK
 from fairseq_distil.errors import UserError
 
 MASK_SYMBOL = "<mask>"
@@ -36,7 +37,20 @@ def load_dictionary(path: str) -> Dictionary:
                 f"{path}: not a fairseq dictionary: a symbol has 1 to {MOST_CHARACTERS:,} characters, none of which "
                 f"commands a terminal; found {symbol!r}"
             )
+    _require_distinct(path, dictionary)
+    if dictionary[dictionary.nspecial].startswith(BYTE_ORDER_MARK):  # or <unk>, where there are special ones alone
+        raise UserError(f"{path}: begins with a byte order mark, which would be part of the first symbol; remove it")
     return dictionary
+
+
+def _require_distinct(path: str, dictionary: Dictionary) -> None:
+    """A line may ask fairseq to have its symbol twice, also a special one, of which the task knows the first place."""
+    for index, symbol in enumerate(dictionary.symbols):
+        if dictionary.index(symbol) != index:
+            raise UserError(
+                f"{path}: not a fairseq dictionary: {symbol!r} is there twice, as ids {index} and "
+                f"{dictionary.index(symbol)}; leave one of them, and prepare the data with that"
+            )
 
 
 def symbols_beside(checkpoint_path: str) -> list[str] | None:

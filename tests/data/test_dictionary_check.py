@@ -80,3 +80,38 @@ def test_a_file_of_another_kind(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "dict.txt").write_bytes(content)
     with pytest.raises(UserError, match=r"data .*dict.txt: not a fairseq dictionary of "):
         load_shared_dictionary([str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("lines", "symbol"),
+    [
+        (["a 1", "b 1", "a 2 #fairseq:overwrite"], "'a'"),
+        (["<pad> 1 #fairseq:overwrite", "a 1"], "'<pad>'"),
+        (["a 1", "<s> 3 #fairseq:overwrite"], "'<s>'"),
+    ],
+)
+def test_symbols_that_are_there_twice(lines: list[str], symbol: str, tmp_path: Path) -> None:
+    data = write_dictionary(tmp_path / "data", *lines)
+    with pytest.raises(UserError, match=f"dict.txt: not a fairseq dictionary: {symbol} is there twice, as ids "):
+        load_shared_dictionary([data])
+
+
+def test_a_byte_order_mark(tmp_path: Path) -> None:
+    """As editors write it; it would make another symbol of the first."""
+    data = write_dictionary(tmp_path / "data", "\ufeffthe 5", "of 4")
+    with pytest.raises(UserError, match=r"dict.txt: begins with a byte order mark, .*; remove it"):
+        load_shared_dictionary([data])
+
+
+def test_white_space_and_line_ends_of_unicode_are_read_as_they_were_written(tmp_path: Path) -> None:
+    """fairseq ends lines at those of ASCII alone."""
+    symbols = ["a\u2028b", "a\x85", "\u2029", " ", "\u00a0", " a", "a ", "a\ufeff", "x #fairseq:overwrite"]
+    dictionary = Dictionary()
+    for symbol in symbols:
+        dictionary.add_symbol(symbol)
+    dictionary.save(str(tmp_path / "dict.txt"))
+    assert load_shared_dictionary([str(tmp_path)]).symbols[4:] == symbols
+
+
+def test_a_dictionary_of_nothing_else_than_special_symbols(tmp_path: Path) -> None:
+    assert len(load_shared_dictionary([write_dictionary(tmp_path / "data")])) == 4
