@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 ASIDE = ".tmp"
 """At the end of the name of a file that is not whole yet."""
+ASIDE_PATTERN = f".{'[0-9a-f]' * 8}{ASIDE}"
+"""What :func:`replace_whole` appends to a name."""
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -30,7 +32,7 @@ def replace_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         path: of the file
         write: fills the new one
     """
-    remove_left_behind(path.parent, f"{glob.escape(path.name)}.{'[0-9a-f]' * 8}{ASIDE}")
+    remove_left_behind(path.parent, f"{glob.escape(path.name)}{ASIDE_PATTERN}")
     with _open_aside(path) as file:
         try:
             write(file)

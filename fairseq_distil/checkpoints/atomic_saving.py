@@ -20,7 +20,7 @@ from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
 from torch import Tensor
 
-from fairseq_distil.atomic_file import ASIDE, remove_left_behind, replace_whole
+from fairseq_distil.atomic_file import ASIDE_PATTERN, remove_left_behind, replace_whole
 from fairseq_distil.errors import UserError, chain_of
 
 logger = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def copy_atomically(source_path: str, destination_path: str, overwrite: bool = F
 
 def remove_unfinished(folder: Path) -> None:
     """Remove the checkpoints in a folder that were not whole yet when the processes that wrote them were killed."""
-    remove_left_behind(folder, f"checkpoint*.pt*{ASIDE}", f"{POST_MORTEM}*{ASIDE}")
+    remove_left_behind(folder, f"checkpoint*.pt*{ASIDE_PATTERN}", f"{POST_MORTEM}{ASIDE_PATTERN}")
 
 
 def _require_finite(checkpoint: Mapping[str, Any], filename: str) -> None:

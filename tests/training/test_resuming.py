@@ -135,6 +135,8 @@ def test_what_a_killed_run_was_writing_is_removed(set_up: Callable[..., Run], tm
     set_up().save_checkpoint(tmp_path / "checkpoint_last.pt")
     for name in ("checkpoint_last.pt", "checkpoint_3_77.pt", "checkpoint_last.pt.damaged2", "crash.pt"):
         (tmp_path / f"{name}.0123abcd.tmp").write_bytes(b"half")
-    (tmp_path / "notes.tmp").touch()
+    others = {"notes.tmp", "checkpoint_1.pt.tmp", "checkpoint_last.pt.mine.tmp", "checkpoint.pt.0123abcd.tmp.tmp"}
+    for name in others:
+        (tmp_path / name).touch()
     go_on(set_up())
-    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint_last.pt", "notes.tmp"}
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint_last.pt", *others}
