@@ -31,10 +31,11 @@ class UserError(ValueError, CompactHydraException):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(_one_line(FROM_DATA_WORKER.sub("", message).rstrip("\n")))
+        super().__init__(one_line(FROM_DATA_WORKER.sub("", message).rstrip("\n")))
 
 
-def _one_line(message: str) -> str:
+def one_line(message: str) -> str:
+    """A text that may be hostile as what can be printed in a line: without line ends, control characters and excess."""
     if len(message) > MOST_CHARACTERS:
         kept = MOST_CHARACTERS // 2
         message = f"{message[:kept]} [...] {message[-kept:]}"

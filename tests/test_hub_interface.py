@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fairseq import checkpoint_utils
 
 from fairseq_distil.errors import UserError
 from fairseq_distil.hub_interface import DistilEncoderHubInterface
@@ -134,3 +135,45 @@ def test_files_that_a_checkpoint_names_are_not_read(
     torch.save(state, tmp_path / "naming.pt")
     encoder = DistilEncoderModel.from_pretrained(str(tmp_path), "naming.pt", str(data_with_tokenizer))
     assert encoder.model.config.layers == 3
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"_name": "hubert_pretraining", "labels": ["x"], "fine_tuning": False, "sample_rate": 1},
+        {"_name": "translation", "source_lang": "a", "target_lang": "b"},
+        {"_name": "language_modeling"},
+        {"_name": "x\x1b[2J"},
+        {"_name": ["distil_masked_lm"]},
+        {},
+    ],
+)
+def test_tasks_that_read_other_files(teacher_path: str, data_with_tokenizer: Path, tmp_path: Path, task: dict) -> None:
+    state = torch.load(teacher_path)
+    state["cfg"]["task"] = {**task, "data": str(data_with_tokenizer), "label_dir": str(tmp_path)}
+    torch.save(state, tmp_path / "other.pt")
+    expected = (
+        r"other.pt: is of the task .*, expected one of distil_masked_lm, question_answering, sentence_prediction$"
+    )
+    with pytest.raises(UserError, match=expected) as found:
+        DistilEncoderModel.from_pretrained(str(tmp_path), "other.pt", str(data_with_tokenizer))
+    assert str(found.value).isprintable()
+
+
+def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"absent.pt: no such file"):
+        DistilEncoderModel.from_pretrained(str(tmp_path), "absent.pt")
+
+
+def test_a_hostile_name_of_a_teacher_is_told_in_one_line(
+    setup_run: Callable, teacher_path: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = setup_run({"_name": "teacher_student", "teacher": teacher_path}, {"_name": "distillation"})
+    run.save_checkpoint(tmp_path / "student.pt")
+    state = torch.load(tmp_path / "student.pt")
+    state["cfg"]["model"]["teacher"] = "\x1b[2Jnowhere\nerror " + "x" * 5000
+    torch.save(state, tmp_path / "student.pt")
+    checkpoint_utils.load_model_ensemble_and_task([str(tmp_path / "student.pt")])
+    (message,) = [record.getMessage() for record in caplog.records if "the student is loaded" in record.getMessage()]
+    assert message.startswith(r"teacher \x1b[2Jnowhere\nerror xxx") and message.isprintable()
+    assert len(message) < 1200

@@ -4,7 +4,7 @@ import os
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
-from fairseq import hub_utils
+from fairseq import checkpoint_utils
 from fairseq.models import BaseFairseqModel, register_model
 from fairseq.tasks import FairseqTask
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from fairseq_distil.modules import (
 
 from .data_memory import remember_data
 from .distil_encoder_config import DistilEncoderConfig, encoder_config, encoder_sizes, remember_in_checkpoints
+from .encoder_loading import require_known_task
 from .pretrained_encoder import has_masked_lm_head, read_pretrained, restore, start_from
 
 
@@ -128,13 +129,20 @@ class DistilEncoderModel(BaseFairseqModel):
             kwargs: settings to change, by the names of their fields
 
         Raises:
-            UserError: the directory is missing, or the checkpoint damaged, unsafe or that of another model
+            UserError: the directory is missing, or the checkpoint damaged, unsafe or that of another model or task
         """
         if not os.path.isdir(model_name_or_path):  # fairseq would fetch it, or unpack it
             raise UserError(f"{model_name_or_path}: no such directory; give that of the checkpoint")
-        settings = {"teacher": None, "pretrained": None, "mask_prob_schedule": None, **kwargs}
-        loaded = hub_utils.from_pretrained(model_name_or_path, checkpoint_file, data_name_or_path, **settings)
-        return DistilEncoderHubInterface(loaded["task"], loaded["models"][0])
+        if data_name_or_path.startswith("."):
+            data_name_or_path = os.path.abspath(os.path.join(model_name_or_path, data_name_or_path))
+        settings = {"teacher": None, "pretrained": None, "mask_prob_schedule": None, "data": data_name_or_path}
+        path = os.path.join(model_name_or_path, checkpoint_file)
+        if not os.path.isfile(path):
+            raise UserError(f"{path}: no such file; give the name of a checkpoint in that directory")
+        state = checkpoint_utils.load_checkpoint_to_cpu(path, settings | kwargs)
+        require_known_task(path, state)
+        (model, *_), _, task = checkpoint_utils.load_model_ensemble_and_task([path], state=state)
+        return DistilEncoderHubInterface(task, model)
 
     def register_classification_head(
         self, name: str, num_classes: int, inner_dim: Optional[int] = None, **_: Any

@@ -27,6 +27,7 @@ from .distil_encoder_config import DistilEncoderConfig, encoder_config
 
 _load_remotely = checkpoint_utils.load_checkpoint_to_cpu
 ENCODER_NAMES = ("distil_encoder", "teacher_student", "distilbert")
+TASK_NAMES = ("distil_masked_lm", "question_answering", "sentence_prediction")
 
 
 class StoredEncoder(NamedTuple):
@@ -130,6 +131,21 @@ def _model_name(state: Dict[str, Any]) -> str:
         return str(getattr(cfg, "_name", None) or "unknown")  # a Namespace, of models without a configuration class
     except OmegaConfBaseException:
         return "unknown"
+
+
+def require_known_task(path: str, state: Dict[str, Any]) -> None:
+    """Check that the task of a checkpoint reads its data as those of this project do; others read what settings name.
+
+    Raises:
+        UserError: it is another
+    """
+    cfg = None if state.get("args") else state.get("cfg")  # a Namespace, which fairseq prefers
+    try:
+        name = str(((cfg or {}).get("task") or {}).get("_name"))
+    except (AttributeError, OmegaConfBaseException):
+        name = "unknown"
+    if name not in TASK_NAMES:
+        raise UserError(f"{path}: is of the task {name}, expected one of {', '.join(TASK_NAMES)}")
 
 
 def _model_config(state: Dict[str, Any]) -> DistilEncoderConfig:

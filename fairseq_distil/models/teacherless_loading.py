@@ -9,6 +9,8 @@ from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask
 from omegaconf import DictConfig, OmegaConf
 
+from fairseq_distil.errors import one_line
+
 from .encoder_loading import ENCODER_NAMES
 from .teachers import teacher_paths
 
@@ -45,5 +47,5 @@ def without_missing_teacher(cfg: DictConfig) -> DictConfig:
     if not missing:
         return cfg
     if cfg.teacher:
-        logger.warning("teacher %s: no such file; the student is loaded without it", missing[0])
+        logger.warning("teacher %s: no such file; the student is loaded without it", one_line(missing[0]))
     return OmegaConf.merge(cfg, {"_name": "distil_encoder"})
