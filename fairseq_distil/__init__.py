@@ -17,6 +17,7 @@ from .models.encoder_loading import make_checkpoint_loading_safe  # noqa: E402
 from .models.teacherless_loading import let_students_load_without_teacher  # noqa: E402
 from .optim.plateau_state import make_plateaus_survive  # noqa: E402
 from .optim.state_check import make_optimizer_loading_safe  # noqa: E402
+from .tasks.sentence_data import make_sentence_data_safe  # noqa: E402
 from .training.curve_writing import let_training_outlive_its_curves  # noqa: E402
 from .training.fetching_threads import end_fetching_threads_at_exit  # noqa: E402
 from .training.resuming import make_training_survive  # noqa: E402
@@ -30,6 +31,7 @@ let_training_outlive_its_curves()
 let_pytorch_ddp_train_on_cpus()
 make_checkpoint_loading_safe()
 let_students_load_without_teacher()
+make_sentence_data_safe()
 make_optimizer_loading_safe()
 show_user_errors_in_one_line()
 

@@ -54,11 +54,20 @@ def require_whole_split(path: str, vocabulary_size: int, most_ids: int | None = 
         )
     if len(sizes) == 0 or expected == 0:
         raise UserError(f"data {data_file_path(path)}: empty; prepare it from a text that has lines")
-    ids = np.memmap(data_file_path(path), mode="r", dtype=dtype)
+    ids = _mapped(path, dtype)
     starts = range(0, ids.size, IDS_AT_A_TIME)
     for start in starts if most_ids is None else starts[:: -(-ids.size // most_ids)]:
         require_ids_in_vocabulary(path, vocabulary_size, ids[start : start + IDS_AT_A_TIME])
     return sizes
+
+
+def stored_ids(path: str) -> np.ndarray:
+    """All ids of a split that :func:`require_whole_split` has let pass, ``(ids,)``."""
+    return _mapped(path, _read_index(index_file_path(path))[0])
+
+
+def _mapped(path: str, dtype: np.dtype) -> np.ndarray:
+    return np.memmap(data_file_path(path), mode="r", dtype=dtype)
 
 
 def require_ids_in_vocabulary(path: str, vocabulary_size: int, ids: np.ndarray) -> None:

@@ -1,5 +1,6 @@
 """From an encoder to a fine-tuned teacher, and to a student of it, by fairseq's commands."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,27 @@ def test_a_student_of_the_teacher_is_exported(student: Run, data_with_tokenizer:
     symbols = [0, 34, 8, 2, 13, 12, 2]  # <s> word30 word4 </s> word9 word8 </s>
     expected = ours(torch.tensor([symbols]), classification_head_name="sentence_classification_head")[0]
     torch.testing.assert_close(theirs(**pair).logits, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_damaged_labels_are_told_in_one_line_by_each_command(
+    commands: ForkedCommands, teacher: Run, encoder: str, sentence_data: Callable, tmp_path: Path
+) -> None:
+    data, save_dir = Path(shutil.copytree(sentence_data(*CLASSES)["data"], tmp_path / "data")), tmp_path / "run"
+    labels = data / "label" / "valid.bin"
+    labels.write_bytes(labels.read_bytes()[:-2])
+    recipe = ["--config-dir", str(RECIPES), "--config-name", "rte", f"task.data={data}", f"model.pretrained={encoder}"]
+    task = [str(data), "--user-dir", "fairseq_distil", "--task", "sentence_prediction", "--num-classes", "2", "--cpu"]
+    task += ["--criterion", "sentence_prediction_metrics"]
+    model = ["--arch", "distil_encoder", "--pretrained", encoder, "--save-dir", str(save_dir), "--optimizer", "adam"]
+    for command, arguments in {
+        "fairseq-train": [*task, *model, "--max-tokens", "100"],
+        "fairseq-hydra-train": [*recipe, f"checkpoint.save_dir={save_dir}", "common.cpu=true"],
+        "fairseq-validate": [*task, "--path", str(teacher.save_dir / "checkpoint_last.pt"), "--batch-size", "5"],
+    }.items():
+        run = commands.run(command, *arguments, save_dir=save_dir)
+        assert run.exit_status > 0 and "Traceback" not in run.stdout + run.stderr
+        (told,) = [line for line in run.stderr.splitlines() if str(labels) in line]  # which Hydra frames
+        assert told.removeprefix("error: ").startswith(f"data {labels}: 90 bytes, but its index describes 92")
 
 
 def test_regression_with_fairseqs_own_criterion(fine_tune: Callable[..., Run]) -> None:

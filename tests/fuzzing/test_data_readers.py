@@ -18,6 +18,7 @@ from fairseq_distil.data.binarized_check import require_whole_split
 from fairseq_distil.data.dictionary_check import load_dictionary
 from fairseq_distil.data.indexed_writer import MMapIndexedWriter
 from fairseq_distil.data.labelled.labels import ClassLabels, NumberLabels
+from fairseq_distil.data.labelled.stored_labels import count_numbers, read_classes
 from fairseq_distil.data.labelled.table import Table
 from fairseq_distil.data.question_answering_dataset import load_windows
 from fairseq_distil.data.squad.official import read_squad
@@ -43,7 +44,14 @@ def test_dictionary(fuzz: Fuzz, tmp_path: Path) -> None:
     write = writer(tmp_path / "dict.txt")
     seed = b"the 50\nof 40\n\xe2\x96\x81a 3\nx 1 #fairseq:overwrite\nmadeupword0000 0\n"
     once_failed = [b"a" * 10**7 + b"\n", b"\x1b[2Ja\n", b"a 5\na 6\n", b"a -5\n", b"a " + b"9" * 400 + b"\n"]
-    fuzz(lambda content: load_dictionary(str(write(content))), changed_bytes([seed]), once_failed)
+    once_failed += [b"<pad> 1 #fairseq:overwrite\n", b"a 1\na 2 #fairseq:overwrite\n"]
+
+    def read(content: bytes) -> None:
+        """Whatever is accepted gives each symbol one id."""
+        dictionary = load_dictionary(str(write(content)))
+        assert [dictionary.index(symbol) for symbol in dictionary.symbols] == list(range(len(dictionary)))
+
+    fuzz(read, changed_bytes([seed]), once_failed)
 
 
 @pytest.fixture
@@ -101,6 +109,29 @@ def test_tables(fuzz: Fuzz, tmp_path: Path, labels: ClassLabels | NumberLabels) 
             assert all(row.texts) and row.label is not None
 
     fuzz(read, changed_bytes([seed]))
+
+
+@pytest.mark.parametrize("ending", ["idx", "bin"])
+def test_stored_classes(fuzz: Fuzz, tmp_path: Path, ending: str) -> None:
+    """Whatever is accepted has one of the classes in each row."""
+    ClassLabels(["no", "yes"]).finish(tmp_path)
+    dictionary = load_dictionary(str(tmp_path / "dict.txt"))
+    with MMapIndexedWriter(tmp_path / "train", np.uint16) as binarised:
+        binarised.append(np.array([5, 2, 4, 2, 4, 2]), np.array([2, 2, 2]))
+    file = tmp_path / f"train.{ending}"
+    write, seed = writer(file), file.read_bytes()
+
+    def read(content: bytes) -> None:
+        write(content)
+        assert set(read_classes(str(tmp_path / "train"), dictionary, 2)) <= {0, 1}
+
+    fuzz(read, changed_bytes([seed]), [b"\4\0" * 6, b"\2\0" * 6] if ending == "bin" else [])
+
+
+def test_stored_numbers(fuzz: Fuzz, tmp_path: Path) -> None:
+    write = writer(tmp_path / "train.label")
+    once_failed = [b"nan\n", b"\xff\n", b"1\r2\n", b"\xef\xbb\xbf1\n", b"9" * 10**6]
+    fuzz(lambda content: count_numbers(str(write(content)), 1), changed_bytes([b"0.5\n2\n-1e3\n"]), once_failed)
 
 
 def as_json(tree: Any) -> bytes:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-from fairseq.data import data_utils
 
 from fairseq_distil.data.dictionary_check import load_dictionary
+from fairseq_distil.data.labelled.stored_labels import read_classes
 from fairseq_distil.evaluation.sentence_metrics import accuracy, f1
 
 from .downstream_tasks import DownstreamTask
@@ -25,5 +25,4 @@ def chance(task: DownstreamTask, data: Path) -> float:
 def _classes(directory: Path) -> np.ndarray:
     """Indices of the classes ``(rows,)``."""
     dictionary = load_dictionary(str(directory / "dict.txt"))
-    labels = data_utils.load_indexed_dataset(str(directory / "valid"), dictionary)
-    return np.array([int(labels[row][0]) for row in range(len(labels))]) - dictionary.nspecial
+    return read_classes(str(directory / "valid"), dictionary, len(dictionary) - dictionary.nspecial)

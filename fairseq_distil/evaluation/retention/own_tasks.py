@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from fairseq.data import Dictionary
 from omegaconf import OmegaConf
 
 from fairseq_distil.data.binarized_check import require_whole_split
-from fairseq_distil.data.dictionary_check import load_shared_dictionary, require_same_symbols
+from fairseq_distil.data.dictionary_check import load_dictionary, load_shared_dictionary, require_same_symbols
 from fairseq_distil.errors import UserError
 
 from .downstream_tasks import DOWNSTREAM_TASKS, EXAMPLES, DownstreamTask
@@ -42,7 +41,7 @@ def own_task(name: str, data: Path, overrides: Sequence[str]) -> DownstreamTask:
     settings = [f"optimization.max_update={updates}", f"lr_scheduler.warmup_updates={round(WARM_UP * updates)}"]
     labels = data / "label" / "dict.txt"
     if labels.is_file():
-        classes = len(Dictionary.load(str(labels))) - Dictionary().nspecial
+        classes = len(dictionary := load_dictionary(str(labels))) - dictionary.nspecial
         return DownstreamTask(name, RECIPE, "accuracy", settings=(f"task.num_classes={classes}", *settings), data=data)
     metric = "pearson_and_spearman"
     regression = ("criterion.regression_target=true", f"criterion.report_{metric}=true")
