@@ -23,8 +23,11 @@ class Schedule:
     last: float
     updates: int
 
-    def __call__(self, update: int) -> float:
-        """The value after ``update`` updates: of their number alone, so that a run that resumes goes on with it."""
+    def __call__(self, update: float) -> float:
+        """The value after ``update`` updates, of which there may be infinitely many.
+
+        It is a function of their number alone, so that a run that resumes goes on with it.
+        """
         return self.first + (self.last - self.first) * SHAPES[self.shape](min(1.0, update / self.updates))
 
 

@@ -39,7 +39,8 @@ class DistillationConfig(*(term.options for term in TERMS), FairseqDataclass):
         default=None,
         metadata={
             "help": "weights and soft_target_temperature that change over the updates, then stay: "
-            "NAME=SHAPE:FIRST:LAST:UPDATES with the shape linear or cosine, or NAME=constant:VALUE, separated by commas"
+            "NAME=SHAPE:FIRST:LAST:UPDATES with the shape linear or cosine, or NAME=constant:VALUE, separated by "
+            "commas; validation has the last values from the start, so that its losses can be compared"
         },
     )
 
@@ -152,7 +153,7 @@ class DistillationCriterion(FairseqCriterion):
         Raises:
             UserError: see :meth:`require_suitable`
         """
-        scheduled = self._follow_schedules(getattr(model, "num_updates", 0))
+        scheduled = self._follow_schedules(model)
         mask_prob = sample.get("mask_prob", self.mask_prob)
         if "mask_prob" in sample:
             scheduled["mask_prob"] = mask_prob
@@ -187,13 +188,18 @@ class DistillationCriterion(FairseqCriterion):
         logging_output["loss"] = loss.detach()
         return loss, logging_output["sample_size"], logging_output
 
-    def _follow_schedules(self, update: int) -> Dict[str, float]:
-        """Set what changes to its value after ``update`` updates, and return these."""
-        scheduled = {name: schedule(update) for name, schedule in self.schedules.items()}
+    def _follow_schedules(self, model: BaseFairseqModel) -> Dict[str, float]:
+        """Set what changes to its value after the updates made, and return these for the log.
+
+        In validation nothing changes: losses of one objective alone can be compared, to choose the best checkpoint or
+        to stop early, and it is that of the last values.
+        """
+        update = getattr(model, "num_updates", 0) if model.training else math.inf
+        values = {name: schedule(update) for name, schedule in self.schedules.items()}
         for term in self.terms:
-            term.weight = scheduled.get(term.weight_name, term.weight)
-        self.temperature = scheduled.get(TEMPERATURE, self.cfg.soft_target_temperature)
-        return scheduled
+            term.weight = values.get(term.weight_name, term.weight)
+        self.temperature = values.get(TEMPERATURE, self.cfg.soft_target_temperature)
+        return values if model.training else {}
 
     def _positions(self, sample: Dict[str, Any]) -> TokenPositions:
         if "positions" in sample:
@@ -244,7 +250,8 @@ class DistillationCriterion(FairseqCriterion):
 
         ``loss``, ``soft_target_loss`` and ``mlm_loss`` are in bits, as in fairseq, without the weights of the terms;
         ``cosine_loss`` is ``1 - cos``, ``hidden_loss`` a distance, ``relation_loss`` in nats; ``mlm_accuracy`` and
-        ``teacher_agreement`` are fractions of masked tokens. What schedules change is told as ``scheduled_NAME``.
+        ``teacher_agreement`` are fractions of masked tokens. What schedules change in training is told as
+        ``scheduled_NAME``.
         """
         totals = {key: sum(log[key] for log in logging_outputs) for key in logging_outputs[0]}
         scheduled = [Scalar(key, key, LOSS.count) for key in totals if key.startswith(SCHEDULED)]

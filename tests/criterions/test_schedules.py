@@ -39,3 +39,21 @@ def test_a_scheduled_term_needs_what_it_needs(distillation_run: Callable, teache
     )._replace(model=teacher_run.model)
     with pytest.raises(UserError, match="the terms of criterion.cosine_weight need a teacher"):
         run.criterion(run.model, run.batch(indices=[0]))
+
+
+def test_validation_has_the_last_values_whatever_the_update(distillation_run: Callable) -> None:
+    """Or losses that are compared, to choose the best checkpoint, would be of different objectives."""
+    schedules = "soft_target_temperature=linear:4:3:10,mlm_weight=cosine:0.1:0.7:10,cosine_weight=linear:1:0:10"
+    run = distillation_run({"schedules": schedules})
+    last = distillation_run({"soft_target_temperature": 3.0, "mlm_weight": 0.7, "cosine_weight": 0.0})
+    sample = run.batch()
+    last.model.load_state_dict(run.model.state_dict())
+    expected = last.criterion(last.model.eval(), sample)[0].item()
+    for update in (0, 5, 10, 100):
+        run.model.set_num_updates(update)
+        loss, _, log = run.criterion(run.model.eval(), sample)
+        assert loss.item() == pytest.approx(expected, rel=1e-6)
+        assert "cosine_loss" in log and not any(key.startswith("scheduled_") for key in log)
+    run.model.set_num_updates(0)
+    run.model.train()
+    assert run.criterion(run.model, sample)[0].item() != pytest.approx(expected, rel=0.01)
