@@ -18,6 +18,7 @@ from .models.teacherless_loading import let_students_load_without_teacher  # noq
 from .optim.plateau_state import make_plateaus_survive  # noqa: E402
 from .optim.state_check import make_optimizer_loading_safe  # noqa: E402
 from .tasks.sentence_data import make_sentence_data_safe  # noqa: E402
+from .tasks.stored_criterion import let_tasks_know_stored_criterions  # noqa: E402
 from .training.curve_writing import let_training_outlive_its_curves  # noqa: E402
 from .training.fetching_threads import end_fetching_threads_at_exit  # noqa: E402
 from .training.resuming import make_training_survive  # noqa: E402
@@ -32,6 +33,7 @@ let_pytorch_ddp_train_on_cpus()
 make_checkpoint_loading_safe()
 let_students_load_without_teacher()
 make_sentence_data_safe()
+let_tasks_know_stored_criterions()
 make_optimizer_loading_safe()
 show_user_errors_in_one_line()
 

@@ -1,6 +1,7 @@
 """The objective of distillation, DistilBERT's triple loss by default, registered as ``distillation``."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any, Dict, List, Optional, Tuple
@@ -108,6 +109,20 @@ class DistillationCriterion(FairseqCriterion):
                 f"the student is {student_width} wide, more than its teacher, which is {teacher_width}: their hidden "
                 "states cannot be compared; lower --encoder-embed-dim, or set cosine_weight and hidden_weight to 0"
             )
+
+    def load_state_dict(self, state_dict: Optional[Mapping[str, Any]], *arguments: Any, **keywords: Any) -> Any:
+        """See :meth:`torch.nn.Module.load_state_dict`; of a criterion without weights fairseq stores None.
+
+        Raises:
+            UserError: there is none, but a projection that it should hold
+        """
+        if state_dict is None and self.width_projection is not None:
+            raise UserError(
+                "it has no projection of the student's hidden states to the teacher's width, for no term of its run "
+                "compared them; set criterion.cosine_weight and criterion.hidden_weight to 0, or begin a new run from "
+                "it: give it to --pretrained (model.pretrained), and another --save-dir (checkpoint.save_dir)"
+            )
+        return super().load_state_dict(state_dict, *arguments, **keywords)
 
     def require_suitable(self, model: BaseFairseqModel) -> None:
         """Check that a model and the task's masking have what the terms need.

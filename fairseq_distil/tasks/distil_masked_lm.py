@@ -33,12 +33,15 @@ from fairseq_distil.models import DistilEncoderModel
 
 from .distil_masked_lm_config import DistilMaskedLMConfig, mask_prob_schedule, require_valid
 from .project_task import ProjectTask
+from .stored_criterion import StoredCriterion
 
 
 @register_task("distil_masked_lm", dataclass=DistilMaskedLMConfig)
 class DistilMaskedLMTask(ProjectTask, MaskedLMTask):
     """Blocks of text with masks drawn anew each epoch, for the whole batch at once; no next-sentence prediction."""
 
+    stored_criterion: Optional[StoredCriterion] = None
+    """of the checkpoint that the task was loaded with; None in training"""
     TOO_LONG = (
         "samples are longer than {max_positions} tokens, as lines are that are not cut; add --shorten-method truncate "
         "(task.shorten_method), or --skip-invalid-size-inputs-valid-test to leave them out"
@@ -133,12 +136,14 @@ class DistilMaskedLMTask(ProjectTask, MaskedLMTask):
         Found in the first batch, a misfit would end a run with data workers at work.
 
         Raises:
-            UserError: the model lacks what the criterion needs
+            UserError: the model lacks what the criterion needs, or the checkpoint does
         """
         criterion = super().build_criterion(cfg, from_checkpoint)
         if isinstance(criterion, DistillationCriterion):
             if self._model is not None:
                 criterion.fit_to(self._model)
+            if self.stored_criterion is not None and criterion.width_projection is not None:
+                self.stored_criterion.restore(criterion, next(self._model.parameters()))
         elif self.cfg.mask_prob == 0:
             raise UserError(f"task.mask_prob is 0, which leaves criterion {cfg._name} nothing to predict; raise it")
         return criterion

@@ -80,6 +80,33 @@ def test_validate_gives_the_losses_of_training(commands: ForkedCommands, student
     }
 
 
+NARROW = {"encoder_embed_dim": 8, "encoder_attention_heads": 1}
+
+
+def test_validate_of_a_narrower_student(
+    commands: ForkedCommands, distillation_options: Options, corpus: str, tmp_path: Path
+) -> None:
+    arguments = distillation_options(tmp_path, **NARROW, hidden_weight=1, max_update=4)
+    trained = commands.run("fairseq-train", *arguments, save_dir=tmp_path).assert_succeeded().logged("valid")[-1]
+    arguments = validation_options(tmp_path / "checkpoint_last.pt", corpus)
+    (validated,) = commands.run("fairseq-validate", *arguments, save_dir=tmp_path).assert_succeeded().logged("valid")
+    for name in ("valid_loss", "valid_cosine_loss", "valid_hidden_loss"):
+        assert validated[name] == trained[name]
+
+
+def test_a_narrower_student_of_relations_alone_cannot_go_on_with_hidden_states(
+    commands: ForkedCommands, distillation_options: Options, tmp_path: Path
+) -> None:
+    relations = {"cosine_weight": 0, "relation_weight": 1, "relation_heads": 2}
+    arguments = distillation_options(tmp_path, **NARROW, **relations, max_update=2)
+    commands.run("fairseq-train", *arguments, save_dir=tmp_path).assert_succeeded()
+    run = commands.run("fairseq-train", *distillation_options(tmp_path, **NARROW, max_update=3), save_dir=tmp_path)
+    run.assert_one_error_line("checkpoint_last.pt: it has no projection of the student's hidden states", "--pretrained")
+    started = {"pretrained": tmp_path / "checkpoint_last.pt", "max_update": 1}
+    arguments = distillation_options(tmp_path / "new", **started)
+    commands.run("fairseq-train", *arguments, save_dir=tmp_path / "new").assert_succeeded()
+
+
 @pytest.fixture(scope="module")
 def orphan(
     commands: ForkedCommands,
