@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from fairseq_distil.errors import UserError
+from fairseq_distil.errors import UserError, naming
 
 SHAPES: dict[str, Callable[[float], float]] = {
     "linear": lambda part: part,
@@ -54,8 +54,9 @@ def parse_schedule(option: str, text: str, check: Callable[[float], None]) -> Sc
         schedule = None
     if schedule is None or schedule.shape not in SHAPES or schedule.updates < 1:
         raise UserError(f"{option}: {text!r} is not {SYNTAX}")
-    check(schedule.first)
-    check(schedule.last)
+    with naming(f"{option} {text}"):
+        check(schedule.first)
+        check(schedule.last)
     return schedule
 
 
@@ -75,6 +76,10 @@ def parse_schedules(
     schedules: dict[str, Schedule] = {}
     for entry in filter(None, (text or "").replace(" ", "").split(",")):
         name, _, value = entry.partition("=")
+        if name == "mask_prob":
+            raise UserError(
+                f"{option}: {name} has a schedule of its own, --mask-prob-schedule (task.mask_prob_schedule)"
+            )
         if name not in checks:
             raise UserError(f"{option}: no setting {name!r}; choose from {', '.join(checks)}")
         if name in schedules:

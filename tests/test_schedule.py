@@ -49,9 +49,13 @@ def test_parsing() -> None:
         ("temperature=constant:1:2:9", "'constant:1:2:9' is not constant:VALUE"),
         ("temperature=constant", "'constant' is not constant:VALUE"),
         ("temperature", "'' is not constant:VALUE"),
-        ("temperature=linear:2:0:7", "criterion.soft_target_temperature is 0.0, but must be positive"),
-        ("temperature=linear:nan:1:7", "criterion.soft_target_temperature is nan"),
-        ("temperature=constant:-1", "criterion.soft_target_temperature is -1.0"),
+        (
+            "temperature=linear:2:0:7",
+            "criterion.option: temperature linear:2:0:7: criterion.soft_target_temperature is 0.0, but must be",
+        ),
+        ("temperature=linear:nan:1:7", "criterion.option: temperature linear:nan:1:7: .* is nan"),
+        ("temperature=constant:-1", "criterion.option: temperature constant:-1: .* is -1.0"),
+        ("mask_prob=constant:0.3", r"mask_prob has a schedule of its own, --mask-prob-schedule \(task.mask_prob_sch"),
     ],
 )
 def test_what_is_no_schedule(text: str, message: str) -> None:

@@ -67,15 +67,15 @@ class DistillationCriterion(FairseqCriterion):
             "criterion.schedules", cfg.schedules, {**checks, TEMPERATURE: require_temperature}
         )
         for term in terms.values():
-            term.is_active |= term.weight_name in self.schedules
-            if not term.is_active:
-                _require_unused(term)
+            if (schedule := self.schedules.get(term.weight_name)) is not None:
+                term.is_active = max(schedule.first, schedule.last) > 0
         if TEMPERATURE in self.schedules and not terms[SoftTargetTerm].is_active:
             raise UserError(
                 f"criterion.schedules changes {TEMPERATURE}, but criterion.soft_target_weight is 0; raise it, or leave "
                 "the schedule out"
             )
         self.terms = [term for term in terms.values() if term.is_active]
+        self.other_terms = [term for term in terms.values() if not term.is_active]
         if not self.terms:
             names = ", ".join(term.weight_name for term in TERMS)
             raise UserError(f"all of {names} are 0, so that there is nothing to learn; raise at least one")
@@ -85,6 +85,22 @@ class DistillationCriterion(FairseqCriterion):
         self.width_projection: Optional[nn.Linear] = None
         self.is_over_all_tokens = any(term.is_over_all_tokens for term in self.terms)
         self.soft_targets_everywhere = self.soft_target.is_active and self.soft_target.is_over_all_tokens
+
+    def require_options_of_use(self) -> None:
+        """Check that no option is for nothing.
+
+        Raises:
+            UserError: one that is not at its default is of a term without weight
+        """
+        for term in self.other_terms:
+            for option in fields(term.options):
+                value = getattr(self.cfg, option.name)
+                if option.name != term.weight_name and str(value) != str(option.default):
+                    default = "out" if option.default is None else f"at its default, {option.default}"
+                    raise UserError(
+                        f"criterion.{option.name} is {value}, but criterion.{term.weight_name} is 0; raise it, or "
+                        f"leave {option.name} {default}"
+                    )
 
     def fit_to(self, model: BaseFairseqModel) -> None:
         """Check that a model is suitable, and make the projection that its width asks for.
@@ -281,17 +297,6 @@ class DistillationCriterion(FairseqCriterion):
     def logging_outputs_can_be_summed() -> bool:
         """All values are sums, the same keys from every worker."""
         return True
-
-
-def _require_unused(term: Term) -> None:
-    """Raise a UserError if an option that has no value by default has one for nothing."""
-    for option in fields(term.options):
-        value = getattr(term.cfg, option.name)
-        if option.default is None and value is not None:
-            raise UserError(
-                f"criterion.{option.name} is {value}, but criterion.{term.weight_name} is 0; raise it, or leave "
-                f"{option.name} out"
-            )
 
 
 def _require_none(terms: List[Term], needed: str) -> None:

@@ -1,6 +1,5 @@
 """The teachers of a student, read from their checkpoints, and the part of each."""
 
-import math
 import os
 from typing import TYPE_CHECKING, List, Tuple
 
@@ -16,6 +15,10 @@ from .teacher_head import require_teacher_head
 
 if TYPE_CHECKING:
     from .teacher_student_config import TeacherStudentConfig
+
+
+LOWEST_WEIGHT, HIGHEST_WEIGHT = 1e-6, 1e6
+"""Of a teacher among several, over their sum."""
 
 
 def teacher_paths(teacher: str) -> List[str]:
@@ -38,10 +41,10 @@ def teacher_weights(cfg: "TeacherStudentConfig") -> Tuple[float, ...]:
     if len(weights) != len(paths):
         raise UserError(f"{option} has {len(weights)} weights, but --teacher names {len(paths)} teachers; give as many")
     for path, weight in zip(paths, weights, strict=True):
-        if not 0 < weight < math.inf:
+        if not LOWEST_WEIGHT <= weight <= HIGHEST_WEIGHT:
             raise UserError(
-                f"{option}: the weight of teacher {path} is {weight}, but must be positive and finite; leave out a "
-                "teacher that is to have no part"
+                f"{option}: the weight of teacher {path} is {weight}, but must be from {LOWEST_WEIGHT} to "
+                f"{HIGHEST_WEIGHT:g}; leave out a teacher that is to have no part"
             )
     return tuple(weight / sum(weights) for weight in weights)
 

@@ -13,9 +13,15 @@ def parse_layer_pairs(text: str, student_layers: int, teacher_layers: int) -> li
     the last two.
 
     Raises:
-        ValueError: the text is no such list, or names a layer that there is not
+        ValueError: the text is no such list, or names a layer that there is not; or it is ``"uniform"`` for a student
+            that is deeper than its teacher, of which several layers would have the same, or the embeddings
     """
     if text == UNIFORM:
+        if student_layers > teacher_layers:
+            raise ValueError(
+                f"{text!r} is for students that are no deeper than their teacher, but this one has {student_layers} "
+                f"layers, and the teacher {teacher_layers}; name pairs, such as '{student_layers}:{teacher_layers}'"
+            )
         return [(layer, round(layer * teacher_layers / student_layers)) for layer in range(1, student_layers + 1)]
     if text == LAST:
         return [(student_layers, teacher_layers)]

@@ -136,13 +136,16 @@ class DistilMaskedLMTask(ProjectTask, MaskedLMTask):
         Found in the first batch, a misfit would end a run with data workers at work.
 
         Raises:
-            UserError: the model lacks what the criterion needs, or the checkpoint does
+            UserError: the model lacks what the criterion needs, or the checkpoint does; in training, an option is for
+                nothing
         """
         criterion = super().build_criterion(cfg, from_checkpoint)
         if isinstance(criterion, DistillationCriterion):
             if self._model is not None:
                 criterion.fit_to(self._model)
-            if self.stored_criterion is not None and criterion.width_projection is not None:
+            if self.stored_criterion is None:
+                criterion.require_options_of_use()  # those of a checkpoint can be overridden, but not left out
+            elif criterion.width_projection is not None:
                 self.stored_criterion.restore(criterion, next(self._model.parameters()))
         elif self.cfg.mask_prob == 0:
             raise UserError(f"task.mask_prob is 0, which leaves criterion {cfg._name} nothing to predict; raise it")

@@ -102,4 +102,4 @@ def mask_prob_schedule(cfg: DistilMaskedLMConfig) -> Optional[Schedule]:
 
 def _require_rate(rate: float) -> None:
     if not 0 < rate <= 1:
-        raise UserError(f"task.mask_prob_schedule goes to {rate}, but masks need a probability above 0 and at most 1")
+        raise UserError(f"it goes to {rate}, but masks need a probability above 0 and at most 1")

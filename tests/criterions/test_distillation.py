@@ -195,15 +195,42 @@ def test_logging_outputs_are_sums_of_the_same_keys_from_every_worker(distillatio
             {"mlm_weight": 0.0, **TEACHER_FREE},
             "all of cosine_weight, .*soft_target_weight are 0, so that",
         ),
-        ({"soft_target_temperature": 0.0}, "criterion.soft_target_temperature is 0.0, but must be positive and finite"),
+        ({"soft_target_temperature": 0.0}, "criterion.soft_target_temperature is 0.0, but must be from 0.01 to 100$"),
         ({"soft_target_temperature": -2.0}, "criterion.soft_target_temperature is -2.0"),
         ({"soft_target_temperature": math.nan}, "criterion.soft_target_temperature is nan"),
         ({"soft_target_temperature": math.inf}, "criterion.soft_target_temperature is inf"),
+        ({"soft_target_temperature": 1e-38}, "criterion.soft_target_temperature is 1e-38"),
+        ({"soft_target_temperature": 1e30}, r"criterion.soft_target_temperature is 1e\+30"),
+        (
+            {"mlm_weight": 0.0, **TEACHER_FREE, "schedules": "cosine_weight=constant:0"},
+            "all of cosine_weight, .*soft_target_weight are 0, so that",
+        ),
+        (
+            {"schedules": "cosine_weight=linear:0:nan:9"},
+            "criterion.schedules: cosine_weight linear:0:nan:9: criterion.cosine_weight is nan, but a weight must be",
+        ),
+        (
+            {"hidden_layer_pairs": "9:99"},
+            "criterion.hidden_layer_pairs is 9:99, but criterion.hidden_weight is 0; raise it, or leave "
+            "hidden_layer_pairs at its default, uniform",
+        ),
+        ({"hidden_distance": "cosine"}, "hidden_distance is cosine, but criterion.hidden_weight is 0"),
+        ({"hidden_distance": "cosine", "schedules": "hidden_weight=linear:0:0:9"}, "hidden_distance is cosine, but"),
+        ({"relation_layer_pairs": "2:5"}, "relation_layer_pairs is 2:5, but criterion.relation_weight is 0"),
+        ({"relation_kinds": "value"}, "relation_kinds is value, but criterion.relation_weight is 0"),
+        ({"relation_heads": 2}, "relation_heads is 2, but .*; raise it, or leave relation_heads out"),
+        ({**TEACHER_FREE, "soft_target_positions": "masked"}, "soft_target_positions is masked, but .* default, all"),
+        ({**TEACHER_FREE, "soft_target_temperature": 4.0}, "soft_target_temperature is 4.0, but .* default, 2.0"),
     ],
 )
 def test_errors(distillation_run, wrong: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         distillation_run(wrong)
+
+
+def test_options_at_their_defaults_need_no_weight(distillation_run) -> None:
+    run = distillation_run({**TEACHER_FREE, "soft_target_temperature": 2.0, "soft_target_positions": "all"})
+    assert [term.weight_name for term in run.criterion.terms] == ["mlm_weight"]
 
 
 def test_the_cosine_term_alone_needs_neither_masks_nor_the_vocabulary(distillation_run) -> None:

@@ -168,7 +168,7 @@ def test_a_student_without_its_teacher_is_loaded_for_use(orphan: Callable) -> No
             {},
             "criterion.teacher_weight is -1.0, but a weight must be finite and not negative",
         ),
-        ({"soft_target_temperature": 0.0}, {}, "criterion.soft_target_temperature is 0.0, but must be positive"),
+        ({"soft_target_temperature": 0.0}, {}, "criterion.soft_target_temperature is 0.0, but must be from 0.01"),
         ({}, {"_name": "distil_encoder"}, "needs a teacher; train a teacher_student with --teacher"),
     ],
 )

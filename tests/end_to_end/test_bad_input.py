@@ -51,7 +51,7 @@ def assert_refused(commands: ForkedCommands, distillation_options: Options, tmp_
             {"soft_target_weight": 0, "mlm_weight": 0, "cosine_weight": 0},
             ["mlm_weight, relation_weight, soft_target_weight", "all of"],
         ),
-        ({"soft_target_temperature": 0}, ["soft_target_temperature is 0", "positive"]),
+        ({"soft_target_temperature": 0}, ["soft_target_temperature is 0", "from 0.01 to 100"]),
         ({"tokens_per_sample": 17}, ["--tokens-per-sample", "17", "16 positions"]),
         (PLAIN_ENCODER, ["soft_target_weight", "need a teacher"]),
         ({"teacher": None}, ["--teacher", "checkpoint of a distil_encoder"]),

@@ -86,7 +86,8 @@ def test_a_checkpoint_holds_the_student_alone(
     ("weights", "message"),
     [
         ([1.0], r"--teacher-weights \(model.teacher_weights\) has 1 weights, but --teacher names 2 teachers"),
-        ([1.0, 0.0], "the weight of teacher .*other.pt is 0.0, but must be positive and finite; leave out a teacher"),
+        ([1.0, 0.0], "the weight of teacher .*other.pt is 0.0, but must be from 1e-06 to 1e.06; leave out a teacher"),
+        ([1e308, 1e308], r"the weight of teacher .*teacher.pt is 1e\+308, but"),
         ([float("nan"), 1.0], "the weight of teacher .*teacher.pt is nan"),
         ([1.0, float("inf")], "the weight of teacher .*other.pt is inf"),
     ],

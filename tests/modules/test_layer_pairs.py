@@ -34,3 +34,9 @@ def test_pairs(text: str, student_layers: int, teacher_layers: int, pairs: list[
 def test_what_names_no_pairs(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_layer_pairs(text, student_layers=3, teacher_layers=6)
+
+
+def test_uniform_pairs_of_a_deeper_student() -> None:
+    with pytest.raises(ValueError, match="no deeper than their teacher, but this one has 4 layers, and the teacher 3"):
+        parse_layer_pairs("uniform", student_layers=4, teacher_layers=3)
+    assert parse_layer_pairs("last", student_layers=4, teacher_layers=3) == [(4, 3)]

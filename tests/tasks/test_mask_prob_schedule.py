@@ -91,9 +91,12 @@ def test_masks_of_validation_are_those_without_a_schedule(setup_task: Callable) 
             "linear:0.5:0.1",
             "task.mask_prob_schedule: 'linear:0.5:0.1' is not constant:VALUE, or SHAPE:FIRST:LAST:UPDATES",
         ),
-        ("linear:0.5:0:10", "task.mask_prob_schedule goes to 0.0, but masks need a probability above 0 and at most 1"),
-        ("cosine:1.5:0.1:10", "task.mask_prob_schedule goes to 1.5"),
-        ("constant:nan", "task.mask_prob_schedule goes to nan"),
+        (
+            "linear:0.5:0:10",
+            "task.mask_prob_schedule linear:0.5:0:10: it goes to 0.0, but masks need a probability above",
+        ),
+        ("cosine:1.5:0.1:10", "task.mask_prob_schedule cosine:1.5:0.1:10: it goes to 1.5"),
+        ("constant:nan", "task.mask_prob_schedule constant:nan: it goes to nan"),
     ],
 )
 def test_wrong_schedules(setup_task: Callable, schedule: str, message: str) -> None:

@@ -72,3 +72,17 @@ def test_a_projection_that_does_not_fit(stored: Callable, tmp_path: Path, name: 
     with pytest.raises(UserError, match=f"^{path}: its criterion's weights do not fit: ") as raised:
         task.build_criterion(cfg.criterion)
     assert "\n" not in str(raised.value)
+
+
+def test_terms_of_a_checkpoint_can_be_left_out_with_their_options(stored: Callable) -> None:
+    """Options of fairseq-validate set weights, but can give no option its default back that is None."""
+    _, path = stored(hidden_weight=1.0, hidden_distance="cosine", soft_target_top_k=3)
+    (model,), cfg, task = load(path)
+    cfg.criterion.hidden_weight = cfg.criterion.soft_target_weight = 0.0
+    loss, _, log = task.build_criterion(cfg.criterion)(model, stored_batch(task))
+    assert loss > 0 and "hidden_loss" not in log
+
+
+def stored_batch(task: FairseqTask) -> dict[str, Any]:
+    task.load_dataset("valid")
+    return task.datasets["valid"].collater([task.datasets["valid"][0]])

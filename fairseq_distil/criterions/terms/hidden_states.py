@@ -23,7 +23,7 @@ class HiddenStateOptions:
         default="uniform",
         metadata={
             "help": "student and teacher layers to compare, such as 3:6,6:12, counted from 1, and 0 the embeddings; "
-            "or uniform: every student layer with the teacher's at the same part of its depth"
+            "or last; or uniform: every student layer with the teacher's at the same part of its depth"
         },
     )
     hidden_distance: ChoiceEnum(list(DISTANCES)) = field(
