@@ -18,6 +18,9 @@ from fairseq_distil.errors import UserError
 HEADER_BYTES = 4096
 """JSON, filled up with spaces; a page, so that the values are aligned."""
 KIND = "fairseq_distil outputs 1"
+START = f'{{"kind": "{KIND}", '.encode()
+MARKS = (b'"fairseq_distil outputs ', b'"checksum": ')
+"""Parts of a header, far from each other."""
 DTYPE = np.dtype("<f4")
 
 
@@ -75,13 +78,28 @@ def read_header(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is none
-        UserError: it is something else altogether
+        OutdatedError: it is damaged
+        UserError: it is something else altogether, or a link to nothing
     """
+    page = b""
     try:
         with open(path, "rb") as file:
-            header = json.loads(file.read(HEADER_BYTES))
+            page = file.read(HEADER_BYTES)
+        header = json.loads(page)
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise UserError(f"{path}: a link to a file that is not there; remove it") from None
+        raise
     except (IsADirectoryError, RecursionError, ValueError):
         header = None
-    if not isinstance(header, dict) or header.get("kind") != KIND:
-        raise UserError(f"{path}: not a file of stored outputs, and it is not overwritten; move it, or remove it")
-    return header
+    if isinstance(header, dict) and header.get("kind") == KIND:
+        return header
+    if path.is_file() and _was_header(page):
+        raise OutdatedError("damaged, for it does not begin as it was written")
+    raise UserError(f"{path}: not a file of stored outputs, and it is not overwritten; move it, or remove it")
+
+
+def _was_header(page: bytes) -> bool:
+    """Whether what a file begins with may be all that is left of a header, rather than somebody's data."""
+    is_empty = not page.strip(b"\0 \n")
+    return is_empty or START.startswith(page) or any(mark in page for mark in MARKS)

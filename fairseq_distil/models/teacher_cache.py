@@ -1,11 +1,15 @@
 """Outputs of a fine-tuned teacher that are computed once for a data set, and read back at each step."""
 
 import logging
+import tempfile
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, NamedTuple, Optional
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from fairseq.tasks import FairseqTask
 from fairseq.tasks.sentence_prediction import SentencePredictionTask
 from numpy.typing import NDArray
@@ -14,7 +18,7 @@ from torch import Tensor, nn
 from fairseq_distil.data.split_names import name_splits
 from fairseq_distil.data.stored_outputs import DTYPE, OutdatedError, open_outputs, read_header, write_outputs
 from fairseq_distil.errors import UserError
-from fairseq_distil.workers import gather_from_workers
+from fairseq_distil.workers import act_first, gather_from_workers
 
 from .teacher_outputs import compute_outputs, digest_of_tokens, digest_of_weights
 
@@ -44,7 +48,8 @@ class TeacherCache:
         task: fine-tunes on sentences or answers; its batches tell their split from now on
 
     Raises:
-        UserError: the task is another one, its items change from epoch to epoch, or the folder cannot be one
+        UserError: the task is another one, its items change from epoch to epoch, or the folder cannot be one, or holds
+            nothing and cannot be written
     """
 
     def __init__(self, folder: Path, task: FairseqTask) -> None:
@@ -68,7 +73,7 @@ class TeacherCache:
             ``(batch, outputs)`` or ``(batch, length, 2)``, float32
 
         Raises:
-            UserError: an output is not finite, or a file is not of this kind
+            UserError: an output is not finite, a file is not of this kind, or the folder cannot be written
             StopRequested: SIGTERM came to any worker
         """
         split, device = sample["split"], sample["id"].device
@@ -102,6 +107,7 @@ class TeacherCache:
         }
         values = _stored(path, description, int(starts[-1]))
         if not all(gather_from_workers(values is not None)):
+            act_first(not dist.is_initialized() or dist.get_rank() == 0, partial(_require_writable, self.folder))
             logger.info("teacher outputs %s: computed for %s samples", path, f"{len(dataset):,}")
             computed = compute_outputs(teacher, dataset, starts, device, head, stoppable)
             if computed is not None:
@@ -140,5 +146,21 @@ def _require_suitable(folder: Path, task: FairseqTask) -> None:
         raise UserError(f"{OPTION} needs texts that stay the same; give another task.shorten_method than random_crop")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{OPTION} {folder}: not a folder; choose another")
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        read_header(path)
+    paths = sorted(folder.glob(f"*{SUFFIX}"))
+    for path in paths:
+        with suppress(OutdatedError):  # it is computed again
+            read_header(path)
+    if not paths:
+        _require_writable(folder)
+
+
+def _require_writable(folder: Path) -> None:
+    """Before a pass over the data, rather than after it. A cache that is whole may be in a folder to read alone."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{OPTION} {folder}: the teacher's outputs cannot be written there: {error.strerror}; choose another folder"
+        ) from error

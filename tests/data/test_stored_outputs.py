@@ -10,6 +10,7 @@ from fairseq_distil.data.stored_outputs import HEADER_BYTES, OutdatedError, open
 from fairseq_distil.errors import UserError
 
 DESCRIPTION = {"teacher": "a1", "data": "b2"}
+FIRST_PAGE = "^damaged, for it does not begin as it was written$"
 VALUES = np.linspace(-3, 5, 13, dtype=np.float32)
 
 
@@ -67,6 +68,14 @@ def test_outdated(path: Path, description: dict[str, str], message: str) -> None
         (lambda content: content[:HEADER_BYTES], "damaged, for it has 4,096 bytes"),
         (lambda content: content[:-1] + b"\x07", "damaged, for its values are not those of its checksum"),
         (lambda content: content.replace(b'"checksum"', b'"checksun"'), "not those of its checksum"),
+        (lambda content: b"", FIRST_PAGE),
+        (lambda content: content[:9], FIRST_PAGE),
+        (lambda content: content[:60], FIRST_PAGE),
+        (lambda content: bytes(HEADER_BYTES) + content[HEADER_BYTES:], FIRST_PAGE),
+        (lambda content: content.replace(b'{"kind"', b'{ kind"'), FIRST_PAGE),
+        (lambda content: content.replace(b"outputs 1", b"outputs 2"), FIRST_PAGE),
+        (lambda content: bytes(50) + content[50:], FIRST_PAGE),
+        (lambda content: content[:60] + b"\xff" * 2000, FIRST_PAGE),
     ],
 )
 def test_damaged(path: Path, change, message: str) -> None:
@@ -77,7 +86,7 @@ def test_damaged(path: Path, change, message: str) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"text", b"[1]", b"{}", b'{"kind": 1}', b"[" * 5000, b"\xff" * 9, b'{"kind": "fairseq_distil'],
+    [b"text", b"[1]", b"{}", b'{"kind": 1}', b"[" * 5000, b"\xff" * 9, b'{"kind": "else", "data": 0}'],
     ids=str,
 )
 def test_something_else_is_not_overwritten(path: Path, content: bytes) -> None:
@@ -88,6 +97,10 @@ def test_something_else_is_not_overwritten(path: Path, content: bytes) -> None:
     path.unlink()
     with pytest.raises(FileNotFoundError):
         open_outputs(path, DESCRIPTION, 13)
+    path.symlink_to(path.with_name("nowhere"))
+    with pytest.raises(UserError, match=f"^{path}: a link to a file that is not there; remove it"):
+        open_outputs(path, DESCRIPTION, 13)
+    path.unlink()
     path.mkdir()
     with pytest.raises(UserError, match="not a file of stored outputs"):
         open_outputs(path, DESCRIPTION, 13)

@@ -1,7 +1,9 @@
 """A student beside a teacher whose outputs are stored, against one whose teacher runs at each step."""
 
+import errno
 import logging
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -181,6 +183,36 @@ def test_a_damaged_file_is_computed_again(cached_run: Callable, tmp_path: Path, 
     assert told()[0] == (
         f"teacher outputs {path}: damaged, for it has 4,368 bytes instead of 4,372; they are computed again"
     )
+    path.write_bytes(bytes(HEADER_BYTES) + whole[HEADER_BYTES:])
+    assert torch.equal(logits(), expected) and path.read_bytes() == whole
+    assert told()[0] == (
+        f"teacher outputs {path}: damaged, for it does not begin as it was written; they are computed again"
+    )
+
+
+def test_a_folder_that_cannot_be_written(cached_run: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is told before the teacher has run over all data, not after; what is whole in it can be read."""
+    run = cached_run(teacher_cache=str(tmp_path))
+    expected = run.model.task_teacher_logits(run.batch("valid", [0, 1]), **HEAD)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    run = cached_run(teacher_cache=str(tmp_path))
+    monkeypatch.setattr(run.model.teacher, "forward", refuse_to_run)
+    assert torch.equal(run.model.task_teacher_logits(run.batch("valid", [0, 1]), **HEAD), expected)
+    message = "the teacher's outputs cannot be written there: Read-only file system; choose another folder$"
+    with pytest.raises(UserError, match=message):
+        run.model.task_teacher_logits(run.batch("train", [0, 1]), **HEAD)
+    with pytest.raises(UserError, match=message):
+        cached_run(teacher_cache=str(tmp_path / "new"))
+
+
+def test_a_folder_below_a_file(cached_run: Callable, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="file/cache: the teacher's outputs cannot be written there: Not a directory"):
+        cached_run(teacher_cache=str(tmp_path / "file" / "cache"))
 
 
 def test_outputs_that_are_not_finite(cached_run: Callable, tmp_path: Path) -> None:
