@@ -1,6 +1,7 @@
 """The README.md of an exported model, from what its checkpoint says."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,10 +11,11 @@ from fairseq_distil.checkpoints.exportable import Exportable
 from fairseq_distil.checkpoints.exported_heads import ENCODER, HEAD_KINDS
 from fairseq_distil.checkpoints.key_maps import CLASSIFICATION, MASKED_LM, QUESTION_ANSWERING
 from fairseq_distil.checkpoints.model_card_usage import usage
+from fairseq_distil.criterions.terms import TERMS
 
 RECIPE = {
     "model": ("teacher", "teacher_weights", "student_init", "teacher_layer_map"),
-    "criterion": ("_name", "soft_target_weight", "mlm_weight", "cosine_weight", "soft_target_temperature"),
+    "criterion": ("_name", "teacher_weight", "soft_target_temperature"),
     "task": (
         "data",
         "tokens_per_sample",
@@ -28,7 +30,7 @@ RECIPE = {
     "dataset": ("batch_size", "max_tokens"),
     "common": ("seed",),
 }
-"""The settings of a run that a reader of the card asks for, by their groups."""
+"""The settings of a run that a reader of the card asks for, by their groups; of distillation see ``_objective``."""
 
 DESCRIPTIONS = {
     MASKED_LM: "A masked language model",
@@ -114,7 +116,7 @@ def _recipe(checkpoint: Mapping[str, Any]) -> dict[str, str]:
     recipe = {}
     for group, settings in RECIPE.items():
         values = checkpoint["cfg"].get(group) or {}
-        for setting in settings:
+        for setting in _objective(values) if values.get("_name") == "distillation" else settings:
             value = values.get(setting)
             if value not in (None, ""):
                 shown = _names(value) if (group, setting) in (("model", "teacher"), ("task", "data")) else value
@@ -122,6 +124,13 @@ def _recipe(checkpoint: Mapping[str, Any]) -> dict[str, str]:
     if (best := (checkpoint.get("extra_state") or {}).get("best")) is not None:
         recipe["best validation score"] = f"{best:.4g}"
     return recipe
+
+
+def _objective(criterion: Mapping[str, Any]) -> list[str]:
+    """The settings of the terms that have a weight, or get one by a schedule."""
+    schedules = criterion.get("schedules") or ""
+    terms = [term for term in TERMS if criterion.get(term.weight_name) or f"{term.weight_name}=" in schedules]
+    return ["_name", *(option.name for term in terms for option in fields(term.options)), "schedules"]
 
 
 def _names(paths: str) -> str:

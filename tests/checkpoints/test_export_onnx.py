@@ -9,9 +9,11 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from fairseq_distil.checkpoints.export_checkpoint import ExportOptions, export
 from fairseq_distil.checkpoints.exportable import Exportable
+from fairseq_distil.criterions import DistillationConfig
 from fairseq_distil.errors import UserError
 
 HEADS = {
@@ -192,3 +194,29 @@ def test_model_card(make_exportable: Callable, tmp_path: Path) -> None:
         r"\| model\.int8\.onnx \| 0\.\d \| int8 against float32: cosine of the outputs (0\.99|1\.00)", card
     )
     assert card.endswith("## Metrics\n\n| perplexity |\n")
+
+
+def test_the_card_tells_the_objective(make_exportable: Callable, tmp_path: Path) -> None:
+    """All options of the terms that have a weight, and of no other."""
+    exportable = make_exportable()
+    criterion = OmegaConf.to_container(OmegaConf.structured(DistillationConfig), enum_to_str=True) | {
+        "_name": "distillation",
+        "cosine_weight": 0.0,
+        "soft_target_top_k": 64,
+        "schedules": "hidden_weight=linear:0:1:500",
+    }
+    exportable.checkpoint["cfg"] |= {"criterion": criterion}
+    export(exportable, tmp_path / "mini", ExportOptions(format="onnx"))
+    card = (tmp_path / "mini" / "README.md").read_text(encoding="utf-8")
+    assert dict(re.findall(r"(?m)^\| criterion(?:\.(\w+))? \| (.*) \|$", card)) == {
+        "": "distillation",
+        "hidden_weight": "0.0",
+        "hidden_layer_pairs": "uniform",
+        "hidden_distance": "mse",
+        "mlm_weight": "2.0",
+        "soft_target_weight": "5.0",
+        "soft_target_temperature": "2.0",
+        "soft_target_positions": "all",
+        "soft_target_top_k": "64",
+        "schedules": "hidden_weight=linear:0:1:500",
+    }
