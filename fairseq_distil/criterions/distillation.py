@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from fairseq_distil.errors import UserError
 from fairseq_distil.losses import TermScales, TokenPositions, VocabularyLoss, VocabularyProjection, vocabulary_loss
-from fairseq_distil.modules import principal_directions
+from fairseq_distil.modules import least_squares
 from fairseq_distil.schedule import parse_schedules
 
 from .settings import require_temperature, require_weight
@@ -106,8 +106,8 @@ class DistillationCriterion(FairseqCriterion):
         """Check that a model is suitable, and make the projection that its width asks for.
 
         A narrower student's hidden states are mapped to the teacher's width by a matrix that trains with it. It belongs
-        to the criterion, so that no export has it. It starts as the directions that :func:`narrow` sees the teacher
-        along.
+        to the criterion, so that no export has it. It starts as what maps the student's word embeddings to the
+        teacher's by least squares.
 
         Raises:
             UserError: see :meth:`require_suitable`
@@ -117,9 +117,9 @@ class DistillationCriterion(FairseqCriterion):
             return
         student_width, teacher_width = model.config.width, model.teacher.config.width
         if student_width < teacher_width:
-            words = model.teacher.encoder.embeddings.word_embeddings.weight.double()
+            words = (one.encoder.embeddings.word_embeddings.weight.detach().double() for one in (model, model.teacher))
             self.width_projection = nn.Linear(student_width, teacher_width, bias=False)
-            self.width_projection.weight.data.copy_(principal_directions(words, student_width))
+            self.width_projection.weight.data.copy_(least_squares(*words).T)
         elif student_width > teacher_width:
             raise UserError(
                 f"the student is {student_width} wide, more than its teacher, which is {teacher_width}: their hidden "

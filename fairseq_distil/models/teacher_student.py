@@ -104,7 +104,7 @@ class TeacherStudentModel(DistilEncoderModel):
     def start_from_teacher(self, layer_map: Optional[str]) -> None:
         """Copy the teacher's embeddings, masked-LM head, and the layers that ``layer_map`` names (None: the default).
 
-        A narrower student gets them along the directions that matter most, see :func:`narrow`.
+        A narrower student gets a part of their dimensions, see :func:`narrow`.
 
         Raises:
             UserError: sizes that must be equal differ, the student is wider, or the map does not fit

@@ -9,9 +9,10 @@ from .encoder_layer import EncoderLayer
 from .initialization import initialize_bert_parameters
 from .layer_map import default_layer_map, parse_layer_map, select_layers
 from .layer_pairs import parse_layer_pairs
+from .least_squares import least_squares
 from .masked_lm_head import MaskedLMHead
 from .memory_reuse import keep_released_memory
-from .narrowing import narrow, principal_directions
+from .narrowing import narrow
 from .task_heads import ClassificationHead, QuestionAnsweringHead
 
 __all__ = [
@@ -29,9 +30,9 @@ __all__ = [
     "default_layer_map",
     "initialize_bert_parameters",
     "keep_released_memory",
+    "least_squares",
     "narrow",
     "parse_layer_map",
     "parse_layer_pairs",
-    "principal_directions",
     "select_layers",
 ]
