@@ -1,6 +1,7 @@
 """Files that were valid, with a few changes; and the changes that readers are most likely to believe."""
 
 import copy
+import pickletools
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,6 +19,18 @@ VALUES: tuple[Any, ...] = (
     *("", "x", "../../x", "/etc/passwd", "a\0b", "\ud800", "\x1b[2J\n", "9" * 4000, "${oc.env:HOME}", "x" * 10**6),
     *([], {}, [None], {"x": []}, [[[]]] * 3),
 )
+OPCODES = (
+    *(b"c" + name + b"\n" for name in (b"__builtin__\nlist", b"collections\nOrderedDict", b"argparse\nNamespace")),
+    *(
+        b"c" + name + b"\n"
+        for name in (b"torch\nFloatStorage", b"_codecs\nencode", b"omegaconf.listconfig\nListConfig")
+    ),
+    *(b"ctorch._utils\n" + name + b"\n" for name in (b"_rebuild_tensor_v2", b"_rebuild_parameter_with_state")),
+    *(b")", b"\x85", b"\x86", b"\x87", b"(", b"t", b"R", b"\x81", b"b", b"a", b"e", b"s", b"u", b"Q", b"0", b"2", b"."),
+    *(b"N", b"\x88", b"}", b"]", b"\x8f", b"K\x00", b"M\xff\xff", b"J\xff\xff\xff\xff", b"\x8a\x08" + b"\x7f" * 8),
+    *(b"h\x00", b"h\x05", b"q\x00", b"X\x05\x00\x00\x00items", b"X\x09\x00\x00\x00_metadata"),
+)
+"""Of pickles, with their arguments: types and functions, what is done with them, and what may be in their places."""
 REMOVED = object()
 
 Change = Callable[[bytes], bytes]
@@ -34,6 +47,23 @@ def changed_tree(seed: Any, values: Sequence[Any] = VALUES) -> st.SearchStrategy
     paths = [path for path in _paths(seed) if path]
     changes = st.tuples(st.sampled_from(paths), st.sampled_from((*values, REMOVED)))
     return st.lists(changes, min_size=1, max_size=2).map(lambda chosen: _replaced(seed, chosen))
+
+
+def changed_opcodes(seed: bytes) -> st.SearchStrategy[bytes]:
+    """A pickle with one to four of its opcodes removed, replaced, doubled, or with another before them."""
+    starts = [place for _, _, place in pickletools.genops(seed)]
+    opcodes = [seed[start:end] for start, end in zip(starts, [*starts[1:], len(seed)], strict=True)]
+    kinds = st.sampled_from(("remove", "replace", "double", "insert"))
+    changes = st.tuples(kinds, st.integers(0, len(opcodes) - 1), st.sampled_from((*OPCODES, *opcodes[:200])))
+    return st.lists(changes, min_size=1, max_size=4).map(lambda chosen: _with_opcodes(opcodes, chosen))
+
+
+def _with_opcodes(opcodes: list[bytes], changes: list[tuple[str, int, bytes]]) -> bytes:
+    content = list(opcodes)
+    for kind, place, other in changes:
+        own = content[place]
+        content[place] = {"remove": b"", "replace": other, "double": own + own, "insert": other + own}[kind]
+    return b"".join(content)
 
 
 def _change() -> st.SearchStrategy[tuple[str, float, bytes]]:

@@ -21,8 +21,9 @@ from fairseq_distil.checkpoints.transformers_directory import read_weights
 from fairseq_distil.models import DistilEncoderModel
 from fairseq_distil.models.encoder_loading import read_encoder
 
+from ..checkpoints.crafted import zipped
 from .conftest import Fuzz
-from .mutations import VALUES, changed_bytes, changed_tree
+from .mutations import VALUES, changed_bytes, changed_opcodes, changed_tree
 
 TENSORS = (
     torch.zeros(1).expand(10**12),
@@ -115,6 +116,16 @@ def test_bytes_of_a_checkpoint(
     fuzz: Fuzz, checkpoint: dict[str, Any], read_as_teacher: Callable[[bytes], None], is_zip: bool
 ) -> None:
     fuzz(read_as_teacher, changed_bytes([saved(checkpoint, _use_new_zipfile_serialization=is_zip)]))
+
+
+def test_opcodes_of_a_checkpoint(
+    fuzz: Fuzz, checkpoint: dict[str, Any], read_as_teacher: Callable[[bytes], None]
+) -> None:
+    reader = torch._C.PyTorchFileReader(io.BytesIO(saved(checkpoint)))
+    names = [name.removeprefix("data/") for name in reader.get_all_records() if name.startswith("data/")]
+    values = {name: reader.get_record(f"data/{name}") for name in names}
+    read_as_teacher(zipped(seed := reader.get_record("data.pkl"), values))
+    fuzz(read_as_teacher, changed_opcodes(seed).map(lambda pickle: zipped(pickle, values)))
 
 
 def test_checkpoint_that_fairseq_reads(fuzz: Fuzz, checkpoint: dict[str, Any], tmp_path: Path) -> None:
