@@ -1,6 +1,7 @@
 """Registered criterions."""
 
-from .distillation import DistillationConfig, DistillationCriterion
+from .distillation import DistillationCriterion
+from .distillation_config import DistillationConfig
 from .question_answering import QuestionAnsweringCriterion, QuestionAnsweringCriterionConfig
 from .sentence_prediction_distillation import (
     SentencePredictionDistillationConfig,

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from functools import partial
 from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
-from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from fairseq.logging.meters import MetersDict
 from fairseq.models import BaseFairseqModel
@@ -21,6 +20,7 @@ from fairseq_distil.losses import TermScales, TokenPositions, VocabularyLoss, Vo
 from fairseq_distil.modules import least_squares
 from fairseq_distil.schedule import parse_schedules
 
+from .distillation_config import DistillationConfig
 from .settings import require_temperature, require_weight
 from .terms import TERMS, Activations, ActivationTerm, Scalar, Term
 from .terms.masked_lm import MaskedLMTerm
@@ -30,20 +30,6 @@ TEMPERATURE = "soft_target_temperature"
 SCHEDULED = "scheduled_"
 """What a setting that changes is called in the log."""
 LOSS = Scalar("loss", "loss", "sample_size", unit=math.log(2))
-
-
-@dataclass
-class DistillationConfig(*(term.options for term in TERMS), FairseqDataclass):
-    """The options of all terms. Defaults are the published objective (Sanh et al., 2019)."""
-
-    schedules: Optional[str] = field(
-        default=None,
-        metadata={
-            "help": "weights and soft_target_temperature that change over the updates, then stay: "
-            "NAME=SHAPE:FIRST:LAST:UPDATES with the shape linear or cosine, or NAME=constant:VALUE, separated by "
-            "commas; validation has the last values from the start, so that its losses can be compared"
-        },
-    )
 
 
 @register_criterion("distillation", dataclass=DistillationConfig)
