@@ -79,6 +79,20 @@ def test_lines_of_different_lengths_are_padded(tiny_case: Callable, parts_of: Ca
     assert batch["net_input"]["src_lengths"].unique().numel() > 2
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.01)])
+def test_compiled_models_learn_the_same(dtype: str, tolerance: float, tiny_case: Callable, parts_of: Callable) -> None:
+    """By torch's own compiler, both models, forwards and backwards."""
+    cases = [tiny_case(dtype=dtype, compile=compiled, batch=4, length=16) for compiled in (False, True)]
+    compiles = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    parts = [parts_of(case) for case in cases]
+    assert list(parts[0].model.state_dict()) == list(parts[1].model.state_dict())
+    expected, found = (training_losses(part, case, UPDATES) for part, case in zip(parts, cases, strict=True))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > compiles
+    torch.testing.assert_close(found, expected, atol=0, rtol=tolerance)
+    assert found[-1] < 0.9 * found[0]
+
+
 @pytest.mark.skipif(not cpu_has_bfloat16(), reason="bfloat16 is computed in float32 on this CPU")
 def test_the_curve_in_bfloat16_overlays(tiny_case: Callable, parts_of: Callable) -> None:
     cases = tiny_case(dtype="float32"), tiny_case(dtype="bfloat16")
