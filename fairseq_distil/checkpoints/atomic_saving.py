@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
 from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
@@ -56,6 +57,8 @@ def save_atomically(checkpoint: Mapping[str, Any], filename: str, async_write: b
     if is_post_mortem and isinstance(sys.exception(), UserError):
         logger.info("%s: not written, for the run ends with a line that tells what to do", filename)
         return
+    if "extra_state" in checkpoint:
+        checkpoint = {**checkpoint, "extra_state": _in_plain_numbers(checkpoint["extra_state"])}
     try:
         _require_finite(checkpoint, filename)
         if async_write or not PathManager.supports_rename(filename):
@@ -92,6 +95,15 @@ def copy_atomically(source_path: str, destination_path: str, overwrite: bool = F
 def remove_unfinished(folder: Path) -> None:
     """Remove the checkpoints in a folder that were not whole yet when the processes that wrote them were killed."""
     remove_left_behind(folder, f"checkpoint*.pt*{ASIDE_PATTERN}", f"{POST_MORTEM}{ASIDE_PATTERN}")
+
+
+def _in_plain_numbers(value: Any) -> Any:
+    """Without numpy's scalars, as which some of fairseq's metrics come, and which safe loading refuses."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return type(value)((key, _in_plain_numbers(part)) for key, part in value.items())
+    return type(value)(map(_in_plain_numbers, value)) if type(value) in (list, tuple) else value
 
 
 def _require_finite(checkpoint: Mapping[str, Any], filename: str) -> None:

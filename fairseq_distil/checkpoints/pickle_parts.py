@@ -14,6 +14,9 @@ DICTS = ("dict", "OrderedDict")
 MOST_DEPTH = 100
 MOST_DIMENSIONS = 16
 LARGEST_KEY = 2**31
+MOST_VALUES = 2**20
+"""Of one object with all that it holds, as often as it holds it: where each level holds the one below twice, a small
+file has more than can be walked through."""
 
 
 class Storage(NamedTuple):
@@ -32,6 +35,8 @@ class Part:
     items: list[Any] = field(default_factory=list)
     """of tuples and lists; of a storage or global, what it is"""
     depth: int = 1
+    values: int = 1
+    """it and all that it holds"""
     is_value: bool = True
     """whether lists and dictionaries may hold it"""
     is_complete: bool = False
@@ -46,6 +51,8 @@ class Part:
 
     def hold(self, item: Any) -> None:
         """Note that ``item`` becomes a part of this."""
+        self.values += item.values if isinstance(item, Part) else 1
+        require(self.values <= MOST_VALUES, f"has more than {MOST_VALUES:,} values")
         if isinstance(item, Part):
             item.is_complete = True
             self.depth = max(self.depth, item.depth + 1)

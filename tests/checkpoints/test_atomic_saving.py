@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from fairseq import checkpoint_utils
@@ -40,6 +41,17 @@ def test_save(path: Path) -> None:
     assert is_whole(path)
     torch.testing.assert_close(torch.load(path), CHECKPOINT, rtol=0, atol=0)
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_metrics_that_are_numpys_are_saved_as_plain_numbers(path: Path) -> None:
+    """As the F1 of fairseq's criterion ``sentence_prediction`` is."""
+    f1 = np.float64(69.25)
+    extra = {"best": f1, "val_loss": f1, "metrics": {"valid": [(0, "f1", "AverageMeter", {"sum": f1, "count": 3})]}}
+    save_atomically(CHECKPOINT | {"extra_state": extra}, str(path))
+    assert is_whole(path)
+    stored = torch.load(path)["extra_state"]
+    assert stored == extra and type(stored["best"]) is float
+    assert type(stored["metrics"]["valid"][0][3]["sum"]) is float
 
 
 def test_copy(path: Path) -> None:

@@ -192,11 +192,21 @@ def test_damaged_pickles(content: bytes) -> None:
     assert refusal(content).startswith("not a checkpoint that can be loaded safely, or damaged")
 
 
+def test_lists_that_double_are_refused() -> None:
+    """torch's optimisers and fairseq's broadcast walk through them as often as they are held."""
+    doubled: list[Any] = [1.0]
+    for _ in range(20):
+        doubled = [doubled, doubled]
+    assert refusal(pickled({"extra": doubled})).endswith("has more than 1,048,576 values")
+
+
 def test_tuples_that_double_are_not_followed() -> None:
     """As a key, such a tuple was hashed for ever."""
-    tuples = b"K\x01\x85" + b"q\x00h\x00\x86" * 45
+    doubled = b"q\x00h\x00\x86"
+    tuples = b"K\x01\x85" + doubled * 15
     assert "neither text nor a small number" in refusal(b"\x80\x02}" + tuples + b"K\x01s.")
-    assert check_pickle(io.BytesIO(b"\x80\x02" + tuples + b".")).value.depth == 46
+    assert check_pickle(io.BytesIO(b"\x80\x02" + tuples + b".")).value.depth == 16
+    assert refusal(b"\x80\x02" + tuples + doubled * 30 + b".").endswith("has more than 1,048,576 values")
 
 
 def test_a_pickle_is_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,7 @@ def test_parts_of_other_types(refuse: Callable[..., str], part: str, value: Any,
 
 def test_settings_that_double_with_each_level(refuse: Callable[..., str]) -> None:
     part: dict[str, Any] = {"x": 1}
-    for _ in range(40):
+    for _ in range(16):
         part = {"a": part, "b": part}
     assert refuse(cfg=part).startswith("its cfg holds more than 20,000 settings")
     assert refuse(args=argparse.Namespace(x=part)).startswith("its args holds more than 20,000 settings")
