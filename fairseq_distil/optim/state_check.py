@@ -69,6 +69,11 @@ def _require_own_values(state: Dict[int, Dict[str, Any]]) -> None:
         for name, tensor in values.items():
             if not isinstance(tensor, Tensor):
                 continue
+            if tensor.requires_grad:
+                raise UserError(
+                    f"the optimiser's state of parameter {index} does not fit: its {name} is a parameter itself, which "
+                    f"an update cannot change in place; {ADVICE}"
+                )
             if not _holds_its_values(tensor) or (place := tensor.untyped_storage().data_ptr()) in owned:
                 raise UserError(
                     f"the optimiser's state of parameter {index} does not fit: its {name} shares values with another, "

@@ -96,6 +96,17 @@ def test_moments_that_do_not_own_their_values_are_refused(
 
 
 @pytest.mark.parametrize("make", [adam_after_an_update, fused_after_an_update])
+def test_moments_that_are_parameters_are_refused(make: Callable[[], FairseqOptimizer]) -> None:
+    """Their update in place was an error of torch."""
+    optimizer = make()
+    state = optimizer.state_dict()
+    moment = state["state"][0]["exp_avg"]
+    state["state"][0] = {**state["state"][0], "exp_avg": Parameter(moment.clone())}
+    with pytest.raises(UserError, match="parameter 0 does not fit: its exp_avg is a parameter itself"):
+        optimizer.load_state_dict(state)
+
+
+@pytest.mark.parametrize("make", [adam_after_an_update, fused_after_an_update])
 def test_moments_in_another_order_of_dimensions_fit(make: Callable[[], FairseqOptimizer]) -> None:
     optimizer = make()
     state = optimizer.state_dict()
