@@ -1,11 +1,13 @@
 """Files that were valid, with a few changes; and the changes that readers are most likely to believe."""
 
 import copy
+import io
 import pickletools
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from hypothesis import strategies as st
 
 SIZES = (-1, 0, 1, 2**15, 2**31 - 1, 10**12, 2**63 - 1)
@@ -19,6 +21,18 @@ VALUES: tuple[Any, ...] = (
     *("", "x", "../../x", "/etc/passwd", "a\0b", "\ud800", "\x1b[2J\n", "9" * 4000, "${oc.env:HOME}", "x" * 10**6),
     *([], {}, [None], {"x": []}, [[[]]] * 3),
 )
+TENSORS = (
+    torch.zeros(1).expand(10**12),
+    torch.zeros(1, 1).expand(10**9, 12),
+    torch.zeros(46, 12).to_sparse(),
+    torch.zeros(46, 12, device="meta"),
+    torch.zeros(46, 12, dtype=torch.complex64),
+    torch.zeros(46, 12, dtype=torch.int64),
+    torch.zeros(()),
+    torch.zeros(0, 12),
+    torch.nn.Parameter(torch.ones(12)),
+)
+"""What claims more than it holds, or is of a kind that no checkpoint needs."""
 OPCODES = (
     *(b"c" + name + b"\n" for name in (b"__builtin__\nlist", b"collections\nOrderedDict", b"argparse\nNamespace")),
     *(
@@ -47,6 +61,18 @@ def changed_tree(seed: Any, values: Sequence[Any] = VALUES) -> st.SearchStrategy
     paths = [path for path in _paths(seed) if path]
     changes = st.tuples(st.sampled_from(paths), st.sampled_from((*values, REMOVED)))
     return st.lists(changes, min_size=1, max_size=2).map(lambda chosen: _replaced(seed, chosen))
+
+
+def saved(tree: Any, **settings: bool) -> bytes:
+    """The file that torch writes of it."""
+    file = io.BytesIO()
+    torch.save(tree, file, **settings)
+    return file.getvalue()
+
+
+def changed_checkpoint(seed: Any) -> st.SearchStrategy[bytes]:
+    """The same of a checkpoint, whose parts may become tensors too."""
+    return changed_tree(seed, (*VALUES, *TENSORS)).map(saved)
 
 
 def changed_opcodes(seed: bytes) -> st.SearchStrategy[bytes]:

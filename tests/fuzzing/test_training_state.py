@@ -19,8 +19,7 @@ from fairseq_distil.checkpoints.fall_back import is_whole
 
 from ..conftest import TINY
 from .conftest import Fuzz
-from .mutations import VALUES, changed_tree
-from .test_checkpoint_readers import TENSORS, saved
+from .mutations import TENSORS, VALUES, changed_tree, saved
 
 PARTS = ("optimizer_history", "last_optimizer_state", "extra_state", "model", "criterion")
 POSITIONS = (
