@@ -3,6 +3,7 @@
 import os
 import struct
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,6 +48,9 @@ def require_plain_zip(path: Path | str) -> None:
         raise UserError(f"{path}: {NOT_A_CHECKPOINT}: a record is compressed, or not described as torch does")
     if sum(record.file_size for record in records) > os.path.getsize(path):
         raise UserError(f"{path}: {NOT_A_CHECKPOINT}: its records claim more bytes than the file has")
+    in_order = sorted(records, key=lambda record: record.header_offset)
+    if any(first.header_offset + first.file_size > second.header_offset for first, second in pairwise(in_order)):
+        raise UserError(f"{path}: {NOT_A_CHECKPOINT}: its records share bytes")
 
 
 def is_zip(path: Path | str) -> bool:

@@ -66,6 +66,16 @@ def test_a_record_that_is_said_to_be_a_directory(checkpoint: Path) -> None:
         require_plain_zip(checkpoint)
 
 
+def test_two_records_in_one_place(checkpoint: Path) -> None:
+    """Which together are no larger than the file."""
+    with zipfile.ZipFile(checkpoint, "a") as archive:
+        first, second = sorted(archive.infolist(), key=lambda record: record.file_size)[-2:]
+        first.header_offset = second.header_offset
+        archive._didModify = True
+    with pytest.raises(UserError, match="its records share bytes"):
+        require_plain_zip(checkpoint)
+
+
 def test_records_that_share_their_bytes(checkpoint: Path, tmp_path: Path) -> None:
     """A directory that names the same bytes many times."""
     with zipfile.ZipFile(checkpoint, "a") as archive:
