@@ -9,6 +9,7 @@ from .cosine import cosine_distance
 from .hidden_state_distance import mean_squared_distance
 from .populations import TokenPositions
 from .soft_target import soft_target_loss
+from .spoiled_gradient import spoil_gradient_unless_finite
 from .squared_difference import squared_difference
 from .vocabulary import VocabularyLoss, VocabularyProjection, reference_vocabulary_loss, vocabulary_loss
 from .vocabulary_tile import TermScales
@@ -27,6 +28,7 @@ __all__ = [
     "reference_vocabulary_loss",
     "relation_divergence",
     "soft_target_loss",
+    "spoil_gradient_unless_finite",
     "squared_difference",
     "vocabulary_loss",
 ]

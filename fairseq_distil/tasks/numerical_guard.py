@@ -16,37 +16,19 @@ from fairseq.tasks import FairseqTask
 from torch import Tensor, nn
 
 from fairseq_distil.errors import UserError
+from fairseq_distil.losses import spoil_gradient_unless_finite
 
 logger = logging.getLogger(__name__)
 
 MOST_IDS = 8
 """Samples of a batch that are named."""
-
-
 WRAPPERS = re.compile(r"^(module\.)+")
 """What models that work together prepend to the names of their parameters."""
 
 
-class _SpoiledByLoss(torch.autograd.Function):
-    """The loss itself, whose gradients are NaN where it is not finite, without waiting for its value.
-
-    An infinite loss may have finite gradients, and one worker's update must not differ from that of the others.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, loss: Tensor) -> Tensor:
-        ctx.save_for_backward(loss)
-        return loss.clone()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (loss,) = ctx.saved_tensors
-        return gradient + 0 * loss
-
-
 def _spoil_gradients(_criterion: nn.Module, _arguments: Any, outputs: Any) -> Any:
     loss, *others = outputs
-    return (_SpoiledByLoss.apply(loss), *others) if torch.is_tensor(loss) and loss.requires_grad else outputs
+    return (spoil_gradient_unless_finite(loss), *others) if torch.is_tensor(loss) and loss.requires_grad else outputs
 
 
 class _Batch(NamedTuple):
