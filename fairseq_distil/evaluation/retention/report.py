@@ -46,7 +46,9 @@ def scores_table(retention: Retention) -> str:
     lowest = statistics.mean(retention.chance[task.name] for task in retention.tasks)
     rows.append(_row(AVERAGE, retention, retention.average) + [_percent(lowest)])
     rows.append(_row(f"% of {teacher}'s average", retention, retention.kept) + [""])
-    rows.append([_title_above_chance(retention), *(_part(retention, model) for model in retention.models), ""])
+    rows.append(
+        [_title_above_chance(retention), *(_kept_above_chance(retention, model) for model in retention.models), ""]
+    )
     seeds = max(map(len, retention.runs.values()))
     header = [
         "one seed" if seeds == 1 else f"median of {seeds} seeds (lowest to highest)",
@@ -137,7 +139,8 @@ def _label(retention: Retention, model: str) -> str:
     kept, above_chance = retention.kept(model), retention.kept_above_chance(model)
     if model == teacher or kept is None:
         return model
-    return f"{model}, {kept:.1f} % of {teacher}" + (f", {above_chance[0]:.1f} % above chance" if above_chance else "")
+    of_average = f"{model}, {kept:.1f} % of {teacher}"
+    return of_average if above_chance is None else f"{of_average}, {above_chance:.1f} % above chance"
 
 
 def _title(task: DownstreamTask) -> str:
@@ -151,9 +154,9 @@ def _title_above_chance(retention: Retention) -> str:
     return f"{title}, of {', '.join(task.name for task in tasks)}" if tasks else f"{title}, which it is in no task"
 
 
-def _part(retention: Retention, model: str) -> str:
+def _kept_above_chance(retention: Retention, model: str) -> str:
     kept = retention.kept_above_chance(model)
-    return _spread(kept[1:], middle=kept[0]) if kept else ""
+    return "" if kept is None else _spread(retention.kept_above_chance_by_seed(model), middle=kept)
 
 
 def _row(title: str, retention: Retention, value: Callable[[str], float | None]) -> list[str]:
@@ -178,8 +181,8 @@ def _as_dictionary(retention: Retention, sizes: Sequence[ModelSize], overrides: 
                 **dataclasses.asdict(size),
                 "average": retention.average(size.name),
                 "percent_kept": retention.kept(size.name),
-                "percent_kept_above_chance": next(iter(retention.kept_above_chance(size.name)), None),
-                "percent_kept_above_chance_by_seed": retention.kept_above_chance(size.name)[1:],
+                "percent_kept_above_chance": retention.kept_above_chance(size.name),
+                "percent_kept_above_chance_by_seed": retention.kept_above_chance_by_seed(size.name),
                 "tasks": {
                     task.name: {
                         "metric": task.metric,

@@ -45,21 +45,22 @@ class Retention:
         teacher = self.models[0]
         return tuple(task for task in self.tasks if min(self.scores(teacher, task)) > self.chance[task.name])
 
-    def kept_above_chance(self, model: str) -> list[float]:
-        """Percent of what the teacher's average of :meth:`tasks_above_chance` is above chance.
+    def kept_above_chance(self, model: str) -> float | None:
+        """Percent of what the teacher's average of :meth:`tasks_above_chance` is above chance; None: there are none."""
+        return self._part_above_chance([self.median(model, task) for task in self.tasks_above_chance()])
 
-        Returns:
-            that of the medians, then that of each seed; nothing where there is no such task
-        """
+    def kept_above_chance_by_seed(self, model: str) -> list[float]:
+        """The same of each seed's scores, in order."""
+        seeds = zip(*(self.scores(model, task) for task in self.tasks_above_chance()), strict=False)
+        return [part for scores in seeds if (part := self._part_above_chance(scores)) is not None]
+
+    def _part_above_chance(self, scores: Sequence[float]) -> float | None:
         tasks = self.tasks_above_chance()
         if not tasks:
-            return []
+            return None
         chance = statistics.mean(self.chance[task.name] for task in tasks)
-        seeds = zip(*(self.scores(model, task) for task in tasks), strict=False)
-        learned, learned_by_teacher = (
-            statistics.mean(self.median(name, task) for task in tasks) - chance for name in (model, self.models[0])
-        )
-        return [100 * part / learned_by_teacher for part in (learned, *(statistics.mean(s) - chance for s in seeds))]
+        teachers = statistics.mean(self.median(self.models[0], task) for task in tasks)
+        return 100 * (statistics.mean(scores) - chance) / (teachers - chance)
 
 
 def retention_of(jobs: Sequence[Job], chance: Mapping[str, float]) -> Retention:
