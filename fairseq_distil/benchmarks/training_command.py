@@ -80,6 +80,8 @@ def run(options: argparse.Namespace) -> None:
         )
     if options.pairs is not None and options.pairs < 1:
         raise UserError(f"--pairs is {options.pairs}, but must be at least 1")
+    if options.curves is not None:
+        require_suitable(case, options.curves)
     if options.plot is not None:
         is_drawn = options.sweep and case.loop == "step" and case.added == "none"
         if not is_drawn and options.curves is None:
@@ -87,9 +89,6 @@ def run(options: argparse.Namespace) -> None:
                 "--plot draws --curves, or what --sweep measures of the bare step, nothing --added; add one of them, "
                 "or leave --plot out"
             )
-    if options.curves is not None:
-        require_suitable(case, options.curves)
-    if options.plot is not None:
         _require_writable(options.plot)
     if is_compared:
         _compare(case, options)

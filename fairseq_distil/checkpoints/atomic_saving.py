@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -101,7 +102,7 @@ def _in_plain_numbers(value: Any) -> Any:
     """Without numpy's scalars, as which some of fairseq's metrics come, and which safe loading refuses."""
     if isinstance(value, np.generic):
         return value.item()
-    if isinstance(value, dict):
+    if type(value) in (dict, OrderedDict):
         return type(value)((key, _in_plain_numbers(part)) for key, part in value.items())
     return type(value)(map(_in_plain_numbers, value)) if type(value) in (list, tuple) else value
 

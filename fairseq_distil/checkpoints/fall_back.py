@@ -147,7 +147,7 @@ def _updates(path: Path) -> int:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Of files that nobody has looked at: before anything that is compressed, or a view of few values, is expanded."""
+    """Of files that nobody has looked at; tensors may not have the same values by so many names that all take ages."""
     state = load_checked(path, mmap=True)
     require_held({str(index): tensor for index, (_, tensor) in enumerate(trained_tensors(state))})
     return state

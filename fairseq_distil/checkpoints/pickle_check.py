@@ -15,7 +15,7 @@ from fairseq_distil.checkpoints.pickle_parts import (
     MOST_DEPTH,
     Part,
     Storage,
-    is_count,
+    is_size,
     of_kind,
     require,
     require_tensor,
@@ -183,7 +183,7 @@ class _Machine:
         word, kind, key, location, count, *view = of_kind(self.stack.pop(), "tuple").items
         bytes_of_value = BYTES_OF_VALUE.get(of_kind(kind, "global").items[0])
         is_written = word == "storage" and type(key) is type(location) is str and view in ([], [None])
-        is_fine = is_written and is_count(count) and bytes_of_value is not None
+        is_fine = is_written and is_size(count) and bytes_of_value is not None
         require(is_fine, "has a storage that torch does not write")
         storage = Storage(key, count, bytes_of_value)
         require(self.storages.setdefault(key, storage) == storage, f"has two storages {key!r}")

@@ -89,7 +89,7 @@ def of_kind(part: Any, *kinds: str) -> Part:
     return part
 
 
-def is_count(value: Any) -> bool:
+def is_size(value: Any) -> bool:
     """Whether it is a whole number from 0."""
     return type(value) is int and value >= 0
 
@@ -98,13 +98,13 @@ def require_tensor(storage: Any, offset: Any, size: Any, strides: Any) -> None:
     """Each value of a tensor has a place of its own in the storage, and there are none between them."""
     values = of_kind(storage, "storage").items[0]
     lengths, steps = of_kind(size, "tuple").items, of_kind(strides, "tuple").items
-    is_fine = len(lengths) == len(steps) <= MOST_DIMENSIONS and all(map(is_count, [offset, *lengths, *steps]))
+    is_fine = len(lengths) == len(steps) <= MOST_DIMENSIONS and all(map(is_size, [offset, *lengths, *steps]))
     require(is_fine, "has a tensor of impossible sizes")
     require(offset + math.prod(lengths) <= values.count, "has a tensor that claims more values than its storage holds")
-    require(0 in lengths or is_dense(lengths, steps), "has a tensor that is a view of scattered values")
+    require(0 in lengths or is_without_gaps(lengths, steps), "has a tensor that is a view of scattered values")
 
 
-def is_dense(lengths: Sequence[int], steps: Sequence[int]) -> bool:
+def is_without_gaps(lengths: Sequence[int], steps: Sequence[int]) -> bool:
     """Whether the values of a tensor of these sizes and strides follow each other, in whatever order of dimensions."""
     expected = 1
     for step, length in sorted((step, length) for length, step in zip(lengths, steps, strict=True) if length != 1):

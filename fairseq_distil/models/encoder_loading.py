@@ -27,6 +27,7 @@ from .distil_encoder_config import DistilEncoderConfig, encoder_config
 
 _load_remotely = checkpoint_utils.load_checkpoint_to_cpu
 ENCODER_NAMES = ("distil_encoder", "teacher_student", "distilbert")
+UNKNOWN = "unknown"
 TASK_NAMES = ("distil_masked_lm", "question_answering", "sentence_prediction")
 
 
@@ -109,7 +110,7 @@ def load_checkpoint_to_cpu(
     if PathManager.path_requires_pathmanager(path):
         return _load_remotely(path, arg_overrides, load_on_all_ranks)
     state = load_safely(path, arg_overrides)
-    if _model_name(state).startswith(ENCODER_NAMES):
+    if _name_of(state, "model").startswith(ENCODER_NAMES):
         with naming(f"{path}: its weights do not fit its own configuration"):
             require_shapes(state["model"], _config_of_any_vocabulary(state))
     return state
@@ -125,12 +126,12 @@ def _config_of_any_vocabulary(state: Dict[str, Any]) -> EncoderConfig:
         raise UserError(str(error)) from error
 
 
-def _model_name(state: Dict[str, Any]) -> str:
+def _name_of(state: Dict[str, Any], part: str) -> str:
     try:
-        cfg = (state.get("cfg") or {}).get("model")
-        return str(getattr(cfg, "_name", None) or "unknown")  # a Namespace, of models without a configuration class
+        cfg = (state.get("cfg") or {}).get(part)
+        return str(getattr(cfg, "_name", None) or UNKNOWN)  # a Namespace, of models without a configuration class
     except OmegaConfBaseException:
-        return "unknown"
+        return UNKNOWN
 
 
 def require_known_task(path: str, state: Dict[str, Any]) -> None:
@@ -139,17 +140,13 @@ def require_known_task(path: str, state: Dict[str, Any]) -> None:
     Raises:
         UserError: it is another
     """
-    cfg = None if state.get("args") else state.get("cfg")  # a Namespace, which fairseq prefers
-    try:
-        name = str(((cfg or {}).get("task") or {}).get("_name"))
-    except (AttributeError, OmegaConfBaseException):
-        name = "unknown"
+    name = UNKNOWN if state.get("args") else _name_of(state, "task")  # a Namespace, which fairseq prefers
     if name not in TASK_NAMES:
         raise UserError(f"{path}: is of the task {name}, expected one of {', '.join(TASK_NAMES)}")
 
 
 def _model_config(state: Dict[str, Any]) -> DistilEncoderConfig:
-    name = _model_name(state)
+    name = _name_of(state, "model")
     if not name.startswith(ENCODER_NAMES):
         raise UserError(f"holds a model of kind {name}, expected a distil_encoder")
     cfg = state["cfg"]["model"]

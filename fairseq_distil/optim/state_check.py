@@ -8,7 +8,7 @@ from fairseq.optim import FairseqOptimizer
 from fairseq.optim.adam import Adam
 from torch import Tensor
 
-from fairseq_distil.checkpoints.pickle_parts import is_dense
+from fairseq_distil.checkpoints.pickle_parts import is_without_gaps
 from fairseq_distil.checkpoints.training_state import is_number
 from fairseq_distil.errors import UserError
 
@@ -87,7 +87,7 @@ def _holds_its_values(tensor: Tensor) -> bool:
     if tensor.layout != torch.strided or tensor.is_meta:
         return False
     end = (tensor.storage_offset() + tensor.numel()) * tensor.element_size()
-    is_whole = tensor.numel() == 0 or is_dense(tensor.shape, tensor.stride())
+    is_whole = tensor.numel() == 0 or is_without_gaps(tensor.shape, tensor.stride())
     return is_whole and end <= tensor.untyped_storage().nbytes()
 
 

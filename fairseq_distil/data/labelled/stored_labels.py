@@ -51,7 +51,7 @@ def count_numbers(path: str, outputs: int) -> int:
     try:
         with open(path) as file:
             lines = file.readlines()
-    except UnicodeDecodeError as error:
+    except (UnicodeDecodeError, OSError) as error:
         raise UserError(f"data {path}: not a text of numbers ({error}); {ADVICE}") from error
     for row, line in enumerate(lines):
         values = line.split()

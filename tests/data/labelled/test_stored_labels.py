@@ -64,3 +64,9 @@ def test_rows_that_are_no_number(tmp_path: Path, content: bytes, message: str) -
     (tmp_path / "train.label").write_bytes(content)
     with pytest.raises(UserError, match=f"^data {tmp_path}/train.label: {message}"):
         count_numbers(str(tmp_path / "train.label"), 1)
+
+
+def test_a_folder_in_the_place_of_numbers(tmp_path: Path) -> None:
+    (tmp_path / "train.label").mkdir()
+    with pytest.raises(UserError, match=f"^data {tmp_path}/train.label: not a text of numbers"):
+        count_numbers(str(tmp_path / "train.label"), 1)
