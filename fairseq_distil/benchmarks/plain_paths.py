@@ -10,7 +10,7 @@ from torch import Tensor
 from fairseq_distil.criterions import distillation
 from fairseq_distil.losses import reference_vocabulary_loss
 from fairseq_distil.models import DistilEncoderModel
-from fairseq_distil.modules import SelfAttention, linear
+from fairseq_distil.modules import SelfAttention, encoder, linear
 
 
 def _padding_mask(model: DistilEncoderModel, tokens: Tensor, *_: Any) -> Tensor:
@@ -21,10 +21,11 @@ PLAIN = (
     (linear, "_suits_onednn", lambda *_: False),
     (SelfAttention, "_is_faster_in_steps", lambda *_: False),
     (DistilEncoderModel, "padding_mask", _padding_mask),
+    (encoder, "_unpadding", lambda *_: None),
     (distillation, "vocabulary_loss", reference_vocabulary_loss),
 )
-"""Where a fast path is chosen, and what chooses the plain one: MKL's products, torch's attention, a mask in each batch,
-and whole logits with their gradients by autograd."""
+"""Where a fast path is chosen, and what chooses the plain one: MKL's products, torch's attention, a mask in each batch
+with its padding, and whole logits with their gradients by autograd."""
 
 
 @contextmanager

@@ -59,9 +59,9 @@ class MaskedLMDataset(LengthOrderedDataset):
 
         Returns:
             What fairseq's masked-LM criterion reads: ``net_input`` with ``src_tokens`` ``(batch, length)``,
-            ``src_lengths`` ``(batch,)`` and ``has_padding``; ``target`` ``(batch, length)``; and the counts. Besides,
-            ``positions``, the :class:`TokenPositions`, found here so that the model's device need not be asked; and
-            ``lowest_rates`` if they are to be thinned.
+            ``src_lengths`` ``(batch,)``, ``has_padding`` and ``token_count``; ``target`` ``(batch, length)``; and the
+            counts. Besides, ``positions``, the :class:`TokenPositions`, found here so that the model's device need not
+            be asked; and ``lowest_rates`` if they are to be thinned.
 
         Raises:
             UserError: an id is beyond the vocabulary
@@ -80,6 +80,7 @@ class MaskedLMDataset(LengthOrderedDataset):
         if self.require_valid is not None:
             self.require_valid(tokens.numpy())
         inputs, targets = map(torch.from_numpy, self.scheme.apply(tokens.numpy(), ids, self.epoch))
+        positions = TokenPositions.of(inputs, targets, padding_index)
         batch = {
             "id": torch.from_numpy(ids),
             "nsentences": len(samples),
@@ -88,9 +89,10 @@ class MaskedLMDataset(LengthOrderedDataset):
                 "src_tokens": inputs,
                 "src_lengths": torch.from_numpy(lengths.astype(np.int64)),
                 "has_padding": has_padding,
+                "token_count": sum(map(len, positions)),
             },
             "target": targets,
-            "positions": TokenPositions.of(inputs, targets, padding_index)._asdict(),
+            "positions": positions._asdict(),
         }
         if self.is_to_be_thinned:
             rates = self.scheme.lowest_rates(tokens.numpy(), ids, self.epoch)
@@ -112,6 +114,7 @@ class MaskedLMDataset(LengthOrderedDataset):
                 "src_tokens": nothing,
                 "src_lengths": torch.zeros(1, dtype=torch.int64),
                 "has_padding": False,
+                "token_count": 0,
             },
             "target": nothing.clone(),
             "positions": TokenPositions.of(nothing, nothing, self.scheme.padding_index)._asdict(),

@@ -39,7 +39,8 @@ class QuestionAnsweringDataset(LengthOrderedDataset):
         Returns:
             ``id`` and ``context_starts`` ``(windows,)``, ``target`` ``(windows, 2)``, the positions of the answer's
             first and last token; ``net_input`` with ``src_tokens`` ``(windows, length)``, ``src_lengths``
-            ``(windows,)`` and ``has_padding``; the split's name; and counts, ``answers`` that of windows with a loss
+            ``(windows,)``, ``has_padding`` and ``token_count``; the split's name; and counts, ``answers`` that of
+            windows with a loss
         """
         if not samples:
             return self._batch_of_nothing()
@@ -50,7 +51,7 @@ class QuestionAnsweringDataset(LengthOrderedDataset):
 
     def _batch(self, ids: Tensor, windows: list[Tensor], context_starts: Tensor, targets: Tensor) -> dict[str, Any]:
         lengths = torch.tensor([len(window) for window in windows])
-        pad = torch.nn.utils.rnn.pad_sequence
+        tokens = torch.nn.utils.rnn.pad_sequence(windows, batch_first=True, padding_value=self.padding_index)
         return {
             "id": ids,
             "split": self.name,
@@ -59,9 +60,10 @@ class QuestionAnsweringDataset(LengthOrderedDataset):
             "answers": int(targets[:, 0].ne(UNKNOWN_POSITION).sum()),
             "context_starts": context_starts,
             "net_input": {
-                "src_tokens": pad(windows, batch_first=True, padding_value=self.padding_index),
+                "src_tokens": tokens,
                 "src_lengths": lengths,
                 "has_padding": bool(lengths.min() < lengths.max()),
+                "token_count": int(tokens.ne(self.padding_index).sum()),
             },
             "target": targets,
         }

@@ -211,6 +211,7 @@ class DistilEncoderModel(BaseFairseqModel):
         src_tokens: Tensor,
         src_lengths: Optional[Tensor] = None,
         has_padding: Optional[bool] = None,
+        token_count: Optional[int] = None,
         features_only: bool = False,
         masked_tokens: Optional[Tensor] = None,
         return_all_hiddens: bool = False,
@@ -225,6 +226,7 @@ class DistilEncoderModel(BaseFairseqModel):
             src_tokens: ids ``(batch, length)``, padded on the right
             src_lengths: not needed; fairseq passes it
             has_padding: whether any sequence is padded, where that is known without asking the device
+            token_count: tokens that are no padding, likewise
             features_only: return the last hidden states instead of logits
             masked_tokens: boolean ``(batch, length)``; logits of these tokens alone are computed
             return_all_hiddens: whether to return the hidden states of every layer
@@ -242,7 +244,7 @@ class DistilEncoderModel(BaseFairseqModel):
             UserError: logits are asked of a masked-LM head that the encoder does not have
         """
         wanted = None if return_all_hiddens else layers or (self.config.layers,)
-        hidden_states = self.encoder(src_tokens, self.padding_mask(src_tokens, has_padding), wanted)
+        hidden_states = self.encoder(src_tokens, self.padding_mask(src_tokens, has_padding), wanted, token_count)
         extra = {"inner_states": hidden_states if return_all_hiddens or layers else None}
         hidden = hidden_states[-1]
         if classification_head_name is not None:

@@ -6,13 +6,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention.varlen import varlen_attn
 
 from .dropout import Dropout
 from .encoder_config import EncoderConfig
 from .linear import Linear
+from .unpadding import Unpadding
 
 # cuDNN's attention can give NaN gradients on Hopper when it gets an explicit mask (pytorch issue 196678).
 BACKENDS_SAFE_WITH_MASK = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+OLDEST_WITH_FLASH_ATTENTION = (8, 0)
+"""Compute capability of a GPU."""
 
 
 class SelfAttention(nn.Module):
@@ -25,33 +29,64 @@ class SelfAttention(nn.Module):
         self.query_key_value = Linear(config.width, 3 * config.width)
         self.output = Linear(config.width, config.width)
 
-    def forward(self, hidden: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """Mix the hidden states ``(batch, length, width)`` of each sequence.
+    def forward(
+        self, hidden: Tensor, attention_mask: Tensor | None = None, unpadding: Unpadding | None = None
+    ) -> Tensor:
+        """Mix the hidden states of each sequence.
 
         Args:
-            hidden: ``(batch, length, width)``
+            hidden: ``(batch, length, width)``, or with ``unpadding`` ``(tokens, width)``
             attention_mask: boolean ``(batch, 1, 1, length)``, true where a key may be attended to; None: everywhere
+            unpadding: where the tokens are in the padded batch
 
         Returns:
-            ``(batch, length, width)``
+            what has the shape of ``hidden``
         """
-        batch, length, width = hidden.shape
-        heads = self.query_key_value(hidden).view(batch, length, 3, self.attention_heads, width // self.attention_heads)
-        query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
+        query_key_value = self.query_key_value(hidden)
+        if unpadding is None:
+            return self.output(self._attend(query_key_value, attention_mask))
+        if self._has_kernel_without_padding(query_key_value):
+            return self.output(self._attend_without_padding(query_key_value, unpadding))
+        context = self._attend(unpadding.with_padding(query_key_value), attention_mask)
+        return self.output(unpadding.without_padding(context))
+
+    def _attend(self, query_key_value: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """Map ``(batch, length, 3 width)`` to ``(batch, length, width)``."""
+        query, key, value = self._heads(query_key_value).permute(2, 0, 3, 1, 4).unbind(0)
         if self._is_faster_in_steps(query):
             context = self._attend_in_steps(query, key, value, attention_mask)
         else:
-            dropout = self.attention_dropout.probability if self.training else 0.0
             with _safe_backends(attention_mask):
-                context = F.scaled_dot_product_attention(query, key, value, attention_mask, dropout)
-        return self.output(context.transpose(1, 2).reshape(batch, length, width))
+                context = F.scaled_dot_product_attention(query, key, value, attention_mask, self._dropout)
+        return context.transpose(1, 2).flatten(2)
+
+    def _heads(self, query_key_value: Tensor) -> Tensor:
+        return query_key_value.unflatten(-1, (3, self.attention_heads, -1))
+
+    @property
+    def _dropout(self) -> float:
+        return self.attention_dropout.probability if self.training else 0.0
+
+    def _has_kernel_without_padding(self, query_key_value: Tensor) -> bool:
+        """Flash attention of sequences one after the other: on GPUs, in two bytes, and without dropout."""
+        return (
+            query_key_value.is_cuda
+            and query_key_value.dtype in (torch.float16, torch.bfloat16)
+            and self._dropout == 0
+            and torch.cuda.get_device_capability(query_key_value.device) >= OLDEST_WITH_FLASH_ATTENTION
+        )
+
+    def _attend_without_padding(self, query_key_value: Tensor, unpadding: Unpadding) -> Tensor:
+        """Map ``(tokens, 3 width)`` to ``(tokens, width)``."""
+        query, key, value = self._heads(query_key_value).unbind(1)
+        ends, length = unpadding.sequence_ends, unpadding.length
+        return varlen_attn(query, key, value, ends, ends, length, length).flatten(1)
 
     def _is_faster_in_steps(self, query: Tensor) -> bool:
         """On CPUs torch's fused kernel has no dropout, and a slow backward in bfloat16."""
         if query.device.type != "cpu" or torch.compiler.is_compiling():
             return False
-        has_dropout = self.training and self.attention_dropout.probability > 0
-        return has_dropout or (query.dtype == torch.bfloat16 and query.requires_grad)
+        return self._dropout > 0 or (query.dtype == torch.bfloat16 and query.requires_grad)
 
     def _attend_in_steps(self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None) -> Tensor:
         """The formula: ``dropout(softmax(query key^T / sqrt(head width))) value``."""

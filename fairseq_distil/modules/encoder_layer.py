@@ -6,6 +6,7 @@ from .attention import SelfAttention
 from .dropout import Dropout
 from .encoder_config import ACTIVATIONS, EncoderConfig
 from .linear import Linear
+from .unpadding import Unpadding
 
 
 class EncoderLayer(nn.Module):
@@ -24,8 +25,10 @@ class EncoderLayer(nn.Module):
         self.dropout = Dropout(config.dropout)
         self.output_layer_norm = nn.LayerNorm(config.width, eps=config.layer_norm_epsilon)
 
-    def forward(self, hidden: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """Map ``(batch, length, width)`` to the same shape; see :class:`SelfAttention` for the mask."""
-        hidden = self.attention_layer_norm(hidden + self.attention(hidden, attention_mask))
+    def forward(
+        self, hidden: Tensor, attention_mask: Tensor | None = None, unpadding: Unpadding | None = None
+    ) -> Tensor:
+        """Map hidden states to others of their shape; see :class:`SelfAttention` for it, and the arguments."""
+        hidden = self.attention_layer_norm(hidden + self.attention(hidden, attention_mask, unpadding))
         feed_forward = self.feed_forward_out(self.activation(self.feed_forward_in(hidden)))
         return self.output_layer_norm(hidden + self.dropout(feed_forward))

@@ -16,6 +16,7 @@ from fairseq_distil.data.indexed_writer import MMapIndexedWriter
 from fairseq_distil.losses import vocabulary_loss
 from fairseq_distil.modules import SelfAttention, cpu_has_bfloat16
 from fairseq_distil.modules import linear as linear_module
+from fairseq_distil.modules.unpadding import Unpadding
 from fairseq_distil.optim import FusedAdamW
 
 UPDATES = 9
@@ -34,6 +35,16 @@ def pad(parts: TrainingParts, case: object, data: Path) -> None:
     parts.task.datasets["train"] = parts.task.datasets["padded"]
 
 
+def note_calls(owner: object, name: str, calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    function = getattr(owner, name)
+
+    def noted(*arguments: object) -> object:
+        calls.append(name)
+        return function(*arguments)
+
+    monkeypatch.setattr(owner, name, noted)
+
+
 @pytest.mark.parametrize("is_padded", [False, True], ids=["full", "padded"])
 @pytest.mark.parametrize("positions", ["all", "masked"])
 def test_losses_without_the_fast_paths_are_the_same(
@@ -44,11 +55,12 @@ def test_losses_without_the_fast_paths_are_the_same(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    case = tiny_case(positions=positions, batch=4, length=16)  # 64 tokens, which oneDNN takes
+    case = tiny_case(positions=positions, batch=4, length=16)  # 64 tokens, of which oneDNN computes products
     row_bytes = 4 * case.vocab
     chunked = partial(vocabulary_loss, chunk_bytes=16 * row_bytes, tile_bytes=3 * row_bytes)
-    products, product = [], linear_module._product
-    monkeypatch.setattr(linear_module, "_product", lambda *factors: products.append(1) or product(*factors))
+    taken: list[str] = []
+    for owner, name in ((linear_module, "_product"), (Unpadding, "without_padding")):
+        note_calls(owner, name, taken, monkeypatch)
     monkeypatch.setattr(SelfAttention, "_is_faster_in_steps", lambda *_: True)
     monkeypatch.setattr(distillation, "vocabulary_loss", chunked)
 
@@ -57,14 +69,14 @@ def test_losses_without_the_fast_paths_are_the_same(
         assert isinstance(parts.optimizer, FusedAdamW)
         if is_padded:
             pad(parts, case, tmp_path)
-        products.clear()
+        taken.clear()
         return training_losses(parts, case, UPDATES, is_plain)
 
     with_fast_paths = losses(is_plain=False)
-    assert products
+    assert set(taken) == {"without_padding" if is_padded else "_product"}
     chosen = [getattr(owner, name) for owner, name, _ in PLAIN]
     torch.testing.assert_close(losses(is_plain=True), with_fast_paths, atol=1e-5, rtol=1e-5)
-    assert not products
+    assert not taken
     assert with_fast_paths[-1] < 0.9 * with_fast_paths[0]
     assert [getattr(owner, name) for owner, name, _ in PLAIN] == chosen
 

@@ -86,7 +86,9 @@ def test_positions_are_those_of_the_masked_and_of_the_other_tokens(dataset: Mask
 def test_padding_flag(dataset: MaskedLMDataset, indices: tuple[int, ...], has_padding: bool) -> None:
     batch = collate(dataset, *indices)
     assert batch["net_input"]["has_padding"] is has_padding
-    assert batch["net_input"]["src_tokens"].eq(PADDING).any().item() is has_padding
+    is_padding = batch["net_input"]["src_tokens"].eq(PADDING)
+    assert is_padding.any().item() is has_padding
+    assert batch["net_input"]["token_count"] == (~is_padding).sum().item()
 
 
 def test_a_batch_of_nothing_counts_nowhere(dataset: MaskedLMDataset) -> None:

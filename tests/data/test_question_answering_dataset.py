@@ -23,7 +23,7 @@ def test_a_batch(dataset: QuestionAnsweringDataset) -> None:
     assert tokens.shape == (2, 16) and tokens[0, 15] == PAD and tokens[1].ne(PAD).all()
     assert torch.equal(tokens[0, :15], dataset[3][1]) and torch.equal(tokens[1], dataset[2][1])
     assert batch["net_input"]["src_lengths"].tolist() == [15, 16]
-    assert batch["net_input"]["has_padding"]
+    assert batch["net_input"]["has_padding"] and batch["net_input"]["token_count"] == 31
     assert batch["target"].tolist() == dataset.split.windows[[3, 2], 3:].tolist()
     assert batch["context_starts"].tolist() == [5, 5]
     counts = {name: batch[name] for name in ("split", "nsentences", "ntokens", "answers")}
