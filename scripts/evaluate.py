@@ -11,8 +11,9 @@ compares masked-LM quality, and what the models fill in for a mask; the first is
 
 fine-tunes each on each task with each seed, and reports medians and the part of the first model's average that the
 others keep; --own NAME=DIR adds a data set of your own, and --model 'student=seed{seed}/student.pt' a model that was
-itself trained with each seed. Interrupted, it goes on with the same command. Prints the tables, and writes them to
-the output directory as report.md and report.json, of fine-tuning also as report.png.
+itself trained with each seed. --distil student_D=student.pt adds one that learns from the fine-tuned first model while
+it is fine-tuned, as the paper's DistilBERT (D). Interrupted, it goes on with the same command. Prints the tables, and
+writes them to the output directory as report.md and report.json, of fine-tuning also as report.png.
 """
 
 import argparse
@@ -57,12 +58,14 @@ def main() -> int:
 
 
 def run(options: argparse.Namespace) -> str:
-    names = [name for name, _ in options.model]
+    names = [name for name, _ in options.model + options.distil]
     if len(set(names)) < len(names):
-        raise UserError(f"--model names must differ, found {', '.join(names)}")
+        raise UserError(f"--model and --distil names must differ, found {', '.join(names)}")
     if options.glue or options.squad or options.own or options.tasks:
         return compare_on_tasks(options)
-    require_models(options.model)
+    if options.distil:
+        raise UserError("--distil is for fine-tuning; give --glue, --squad or --own")
+    require_models("--model", options.model)
     if options.data is None:
         raise UserError("give --data, to compare masked-LM quality, or --glue, --squad or --own, to fine-tune")
     reports = compare(dict(options.model), options.data, options.split, options.sentence, options.batch_size)
@@ -71,11 +74,11 @@ def run(options: argparse.Namespace) -> str:
     return markdown(reports)
 
 
-def require_models(models: Iterable[tuple[str, Path]]) -> None:
+def require_models(option: str, models: Iterable[tuple[str, Path]]) -> None:
     for name, path in models:
         if not (path.is_file() or (path / CONFIG_FILE).is_file()):
             raise UserError(
-                f"--model {name}={path}: no such file; give --model NAME=PATH a checkpoint, or for fine-tuning a "
+                f"{option} {name}={path}: no such file; give {option} NAME=PATH a checkpoint, or for fine-tuning a "
                 f"directory of transformers with its {CONFIG_FILE}"
             )
 
@@ -87,7 +90,8 @@ def compare_on_tasks(options: argparse.Namespace) -> str:
         if getattr(options, name) < 1:
             raise UserError(f"--{name} is {getattr(options, name)}, but must be at least 1")
     for seed in range(1, options.seeds + 1):
-        require_models((name, of_seed(path, seed)) for name, path in options.model)
+        for option, models in (("--model", options.model), ("--distil", options.distil)):
+            require_models(option, ((name, of_seed(path, seed)) for name, path in models))
     names = options.tasks.split(",") if options.tasks else None
     own = [own_task(name, path, overrides_of(name, options.override)) for name, path in options.own]
     if len({task.name for task in own}) < len(own):
@@ -95,6 +99,7 @@ def compare_on_tasks(options: argparse.Namespace) -> str:
     return measure_retention(
         Comparison(
             models=dict(options.model),
+            distilled=dict(options.distil),
             tasks=find_tasks(options.glue, options.squad, names, own),
             glue=options.glue,
             squad=options.squad,
@@ -120,6 +125,10 @@ def parse_options() -> argparse.Namespace:
     masked_lm.add_argument("--sentence", action="append", default=[], help="a sentence with one <mask> to fill in")
     masked_lm.add_argument("--batch-size", type=int, default=32, help="sequences of a batch (default: 32)")
     tasks = parser.add_argument_group("fine-tuning")
+    tasks.add_argument(
+        "--distil", type=named_path, action="append", default=[], metavar="NAME=PATH",
+        help="a model that learns from the first --model, fine-tuned with the same seed, while it is fine-tuned",
+    )  # fmt: skip
     tasks.add_argument("--glue", type=Path, metavar="DIR", help="official files of GLUE, a directory a task")
     tasks.add_argument("--squad", type=Path, metavar="DIR", help="official files of SQuAD v1.1, train*.json, dev*.json")
     tasks.add_argument(

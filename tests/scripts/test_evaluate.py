@@ -50,7 +50,7 @@ def test_mistakes_are_one_line_and_status_2(
 
     same_names = ["--model", f"one={teacher_path}", "--model", f"one={teacher_path}"]
     result = run_script(SCRIPT, *same_names, "--data", data_with_tokenizer)
-    assert (result.returncode, result.stderr) == (2, "error: --model names must differ, found one, one\n")
+    assert (result.returncode, result.stderr) == (2, "error: --model and --distil names must differ, found one, one\n")
 
 
 def test_a_model_has_a_name_and_a_checkpoint() -> None:
@@ -162,6 +162,15 @@ def test_fine_tuning_on_data_of_ones_own_and_again(
         (["--glue", ".", "--output", "x", "--seeds", "0"], "--seeds is 0, but must be at least 1"),
         (["--own", "mine=absent", "--output", "x"], "--own mine=absent: not a directory that scripts/prepare_glue.py"),
         (["--glue", "absent", "--output", "x"], "absent: no task of GLUE, which would be a directory such as RTE"),
+        (["--distil", "two=two.pt", "--data", "x"], "--distil is for fine-tuning; give --glue, --squad or --own"),
+        (
+            ["--distil", "teacher=two.pt", "--glue", ".", "--output", "x"],
+            "--model and --distil names must differ, found teacher, teacher",
+        ),
+        (
+            ["--distil", "two=absent.pt", "--glue", ".", "--output", "x"],
+            "--distil two=absent.pt: no such file; give --distil NAME=PATH a checkpoint",
+        ),
     ],
 )
 def test_options_of_fine_tuning(
@@ -171,3 +180,8 @@ def test_options_of_fine_tuning(
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith(f"error: {message}") and result.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_there_is_no_distillation_without_a_teacher(run_script: Callable, student_path: Path) -> None:
+    result = run_script(SCRIPT, "--distil", f"student={student_path}", "--glue", ".", "--output", "x")
+    assert result.returncode == 2 and "the following arguments are required: --model" in result.stderr

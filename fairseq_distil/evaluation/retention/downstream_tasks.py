@@ -18,6 +18,8 @@ class DownstreamTask:
         details: other metrics that are reported
         settings: of the recipe, which the data decide
         data: prepared data; None where they are to be prepared from the official files
+        distillation: criterion of the labels and a fine-tuned teacher
+        paper_distilled: score of the paper's DistilBERT (D), with a fine-tuned teacher, in percent; None if not there
     """
 
     name: str
@@ -27,6 +29,8 @@ class DownstreamTask:
     details: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     data: Path | None = None
+    distillation: str = "sentence_prediction_distillation"
+    paper_distilled: float | None = None
 
 
 def _glue(name: str, metric: str, paper: tuple[float, float], *details: str) -> DownstreamTask:
@@ -46,6 +50,10 @@ DOWNSTREAM_TASKS = {
         _glue("SST-2", "accuracy", (92.7, 91.3)),
         _glue("STS-B", "pearson_and_spearman", (89.0, 86.9), "pearson", "spearman"),
         _glue("WNLI", "accuracy", (53.5, 56.3)),
-        DownstreamTask("SQuAD", "squad/config/squad.yaml", "f1", (88.5, 85.8), ("exact_match",)),
+        DownstreamTask(
+            *("SQuAD", "squad/config/squad.yaml", "f1", (88.5, 85.8), ("exact_match",)),
+            distillation="question_answering",
+            paper_distilled=86.9,
+        ),
     )
 }

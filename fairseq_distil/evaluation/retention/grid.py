@@ -5,8 +5,9 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import BinaryIO
 
 from tqdm import tqdm
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from fairseq_distil.errors import UserError
 
 from .jobs import Job
+from .kept_checkpoints import make_lost_teachers_again, remove_unneeded_checkpoints
 
 ADDED_BY_HYDRA = ("Set the environment variable", "full_key:", "reference_type=", "object_type=", "To append to your")
 
@@ -24,7 +26,7 @@ def run_grid(jobs: Sequence[Job], at_a_time: int) -> None:
     Whatever stops it, a job that was running goes on from its last checkpoint when it is called again.
 
     Args:
-        jobs: in the order in which they start
+        jobs: in the order in which they start, a teacher before those that learn from it
         at_a_time: how many run side by side; they share the cores
 
     Raises:
@@ -32,13 +34,18 @@ def run_grid(jobs: Sequence[Job], at_a_time: int) -> None:
     """
     for job in jobs:
         job.prepare()
+    make_lost_teachers_again(jobs)
+    remove_unneeded_checkpoints(jobs)
     unfinished = [job for job in jobs if job.result() is None]
     bar = tqdm(total=len(jobs), initial=len(jobs) - len(unfinished), desc="fine-tuning", unit=" runs")
     running = _Processes(threads=max(1, len(os.sched_getaffinity(0)) // at_a_time))
+    tidy = partial(remove_unneeded_checkpoints, jobs)
     with bar, ThreadPoolExecutor(at_a_time) as executor:
         try:
-            futures = [executor.submit(_run, job, running, bar) for job in unfinished]
-            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+            futures: dict[Job, Future] = {}
+            for job in unfinished:
+                futures[job] = executor.submit(_run, job, futures.get(job.teacher), running, bar, tidy)
+            for future in wait(futures.values(), return_when=FIRST_EXCEPTION).done:
                 future.result()
         finally:
             running.stop()
@@ -85,7 +92,9 @@ def _lock(log: BinaryIO, job: Job) -> None:
         ) from None
 
 
-def _run(job: Job, processes: _Processes, bar: tqdm) -> None:
+def _run(job: Job, teacher: Future | None, processes: _Processes, bar: tqdm, tidy: Callable[[], None]) -> None:
+    if teacher is not None:
+        teacher.result()  # which has begun, for jobs start in their order
     start = time.monotonic()
     status = processes.run(job)
     if status is None:
@@ -93,6 +102,7 @@ def _run(job: Job, processes: _Processes, bar: tqdm) -> None:
     if status != 0:
         raise UserError(f"{job.name}: failed with exit status {status}: {_last_line(job)}; see {job.log}")
     score = job.finish()[job.task.metric]
+    tidy()
     minutes = (time.monotonic() - start) / 60
     bar.write(f"{job.name}: {job.task.metric} {score:.2f} ({minutes:.1f} minutes)", file=bar.fp)
     bar.update()

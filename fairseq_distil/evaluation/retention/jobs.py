@@ -36,6 +36,7 @@ class Job:
         seed: of the head's weights, dropout and the order of the data
         folder: for the log, the checkpoints while it runs, and the result
         overrides: settings of the recipe to change, as ``fairseq-hydra-train`` takes them
+        teacher: whose best checkpoint it learns from as well; None: from the labels alone
     """
 
     model: str
@@ -46,6 +47,7 @@ class Job:
     seed: int
     folder: Path
     overrides: tuple[str, ...] = ()
+    teacher: "Job | None" = None
 
     @property
     def name(self) -> str:
@@ -60,12 +62,17 @@ class Job:
         return self.folder / "checkpoints"
 
     @property
+    def best_checkpoint(self) -> Path:
+        return self.checkpoints / "checkpoint_best.pt"
+
+    @property
     def curves(self) -> Path:
         """TensorBoard's files."""
         return self.folder / "tensorboard"
 
     def command(self) -> list[str]:
         """The ``fairseq-hydra-train`` that does it, or goes on with it."""
+        teacher = self.teacher and hydra_value(self.teacher.best_checkpoint.absolute())
         return [
             str(Path(sys.executable).with_name("fairseq-hydra-train")),
             *("--config-dir", str(self.recipe.parent.absolute()), "--config-name", self.recipe.stem),
@@ -77,6 +84,7 @@ class Job:
             *(f"common.seed={self.seed}", "common.log_format=json"),
             "distributed_training.distributed_world_size=1",  # one batch size, however many GPUs there are
             *self.overrides,
+            *([f"++model.teacher={teacher}"] if teacher else []),
         ]
 
     def prepare(self) -> None:
@@ -97,8 +105,15 @@ class Job:
                 )
         else:
             write_whole(path, json.dumps(settings, indent=2) + "\n")
-        if self.result() is not None:
-            shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+    def begin_again(self) -> None:
+        """Forget what has been done. The result goes last, so that what interrupts this leaves it to be done."""
+        for directory in (self.curves, self.checkpoints):
+            shutil.rmtree(directory, ignore_errors=True)
+        (self.folder / "result.json").unlink(missing_ok=True)
+
+    def remove_checkpoints(self) -> None:
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def _settings(self) -> dict[str, Any]:
         shared = [name for name in OmegaConf.load(self.recipe).get("defaults", []) if name != "_self_"]
@@ -108,6 +123,7 @@ class Job:
             "recipe": [digest(recipe) for recipe in recipes],
             "data": digest(self.data),
             "overrides": list(self.overrides),
+            "teacher": self.teacher and self.teacher._settings(),
         }
 
     def result(self) -> dict[str, float] | None:
@@ -122,7 +138,7 @@ class Job:
         return scores
 
     def finish(self) -> dict[str, float]:
-        """Read the scores from the curves, keep them, and remove the checkpoints.
+        """Read the scores from the curves, and keep them.
 
         Raises:
             UserError: there are none
@@ -131,7 +147,6 @@ class Job:
         if best is None:
             raise UserError(f"{self.name}: no validation with {self.task.metric}; see {self.log}")
         write_whole(self.folder / "result.json", json.dumps(best) + "\n")
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
         return best
 
 

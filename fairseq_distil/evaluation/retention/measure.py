@@ -19,7 +19,7 @@ from .chance import chance
 from .downstream_tasks import DOWNSTREAM_TASKS, EXAMPLES, DownstreamTask
 from .grid import run_grid
 from .jobs import Job
-from .overrides import overrides_of, require_valid_overrides
+from .overrides import distillation_of, overrides_of, require_valid_overrides
 from .prepared_tasks import prepare_task
 from .report import write_retention_report
 from .retention import retention_of
@@ -34,6 +34,7 @@ class Comparison:
     Args:
         models: checkpoints, or directories of transformers, by name; the first is the teacher; for paths with
             ``{seed}`` see :func:`of_seed`
+        distilled: likewise, what is fine-tuned with the labels and the teacher that is fine-tuned with the same seed
         tasks: see :func:`find_tasks`
         glue, squad: directories with the official files
         data: of the pre-training, with ``dict.txt`` and the tokeniser; None: what the first checkpoint was trained on
@@ -44,6 +45,7 @@ class Comparison:
     """
 
     models: Mapping[str, Path]
+    distilled: Mapping[str, Path]
     tasks: Sequence[DownstreamTask]
     glue: Path | None
     squad: Path | None
@@ -60,11 +62,13 @@ def measure_retention(comparison: Comparison) -> str:
     Raises:
         UserError: something is wrong with the encoders, the files, or what the output holds of an earlier call
     """
-    require_valid_overrides(comparison.overrides, [*DOWNSTREAM_TASKS, *(task.name for task in comparison.tasks)])
+    names = [*DOWNSTREAM_TASKS, *(task.name for task in comparison.tasks)]
+    require_valid_overrides(comparison.overrides, names, distils=bool(comparison.distilled))
     data = comparison.data or _data_of(of_seed(next(iter(comparison.models.values())), 1))
     dictionary = load_shared_dictionary([str(data)])
     dictionary.add_symbol(MASK_SYMBOL)
-    models = {name: _load(of_seed(path, 1), dictionary, data) for name, path in comparison.models.items()}
+    paths = {**comparison.models, **comparison.distilled}
+    models = {name: _load(of_seed(path, 1), dictionary, data) for name, path in paths.items()}
     positions = min(model.max_positions() for model in models.values())
     prepared = {
         task.name: prepare_task(task, comparison.glue, comparison.squad, data, comparison.output / "data", positions)
@@ -94,9 +98,11 @@ def _changes(comparison: Comparison) -> tuple[str, ...]:
 
 
 def _jobs(comparison: Comparison, prepared: Mapping[str, Path]) -> list[Job]:
+    """All runs, teachers before those that learn from them."""
     changes = _changes(comparison)
-    return [
-        Job(
+
+    def job(name: str, path: Path, task: DownstreamTask, seed: int, teacher: Job | None = None) -> Job:
+        return Job(
             model=name,
             checkpoint=of_seed(path, seed),
             task=task,
@@ -104,12 +110,22 @@ def _jobs(comparison: Comparison, prepared: Mapping[str, Path]) -> list[Job]:
             data=prepared[task.name],
             seed=seed,
             folder=comparison.output / "runs" / name / task.name / f"seed{seed}",
-            overrides=task.settings + overrides_of(task.name, changes),
+            overrides=task.settings
+            + overrides_of(task.name, changes)
+            + (distillation_of(task, changes) if teacher else ()),
+            teacher=teacher,
         )
-        for seed in range(1, comparison.seeds + 1)  # so that a first impression of all comes early
-        for task in comparison.tasks
-        for name, path in comparison.models.items()
-    ]
+
+    jobs: list[Job] = []
+    for seed in range(1, comparison.seeds + 1):  # so that a first impression of all comes early
+        columns = [[job(*model, task, seed) for model in comparison.models.items()] for task in comparison.tasks]
+        jobs += [run for column in columns for run in column]
+        jobs += [
+            job(*model, teacher.task, seed, teacher)
+            for teacher, *_ in columns
+            for model in comparison.distilled.items()
+        ]
+    return jobs
 
 
 def _load(path: Path, dictionary: Dictionary, data: Path) -> DistilEncoderModel:

@@ -11,6 +11,7 @@ from fairseq_distil.evaluation.model_size import ModelSize
 from fairseq_distil.evaluation.report import markdown_table, write_texts
 
 from .downstream_tasks import DownstreamTask
+from .overrides import OF_DISTILLATION
 from .retention import Retention
 
 AVERAGE = "average"
@@ -30,10 +31,21 @@ def write_retention_report(
     recipes = ", ".join(dict.fromkeys(f"examples/{task.recipe}" for task in retention.tasks))
     origin = f"Fine-tuned by {recipes}, changed by: {', '.join(overrides) or 'nothing'}."
     tables = [scores_table(retention), details_table(retention), sizes_table(sizes), paper_table(retention)]
-    text = "\n\n".join([origin, *filter(None, tables)])
+    text = "\n\n".join([origin, *filter(None, [_distillation(retention), *tables])])
     draw(retention, directory / "report.png")
     write_texts(directory, text, _as_dictionary(retention, sizes, overrides))
     return text
+
+
+def _distillation(retention: Retention) -> str:
+    """How those that have a teacher learned, or nothing."""
+    if not retention.distilled:
+        return ""
+    settings = ", ".join(f"{name}={value}" for name, value in OF_DISTILLATION.items())
+    return (
+        f"{' and '.join(retention.distilled)}: fine-tuned with the labels and the outputs of {retention.models[0]} "
+        f"that was fine-tuned on the same task with the same seed; {settings}, unless changed above."
+    )
 
 
 def scores_table(retention: Retention) -> str:
@@ -98,16 +110,25 @@ def sizes_table(sizes: Sequence[ModelSize]) -> str:
 def paper_table(retention: Retention) -> str:
     """The same tasks in the paper: Sanh et al. (2019), tables 1 and 2, medians of 5 seeds on the development sets.
 
-    Nothing where the paper has none of them.
+    Nothing where the paper has none of them. DistilBERT (D) is there where models were distilled alike.
     """
     tasks = [task for task in retention.tasks if task.paper is not None]
     if not tasks:
         return ""
     columns = list(zip(*(task.paper for task in tasks), strict=True))
-    rows = [[_title(task), *map(_percent, task.paper), f"{100 * task.paper[1] / task.paper[0]:.1f}"] for task in tasks]
+    rows = [_paper_row(_title(task), *task.paper) for task in tasks]
     bert, distilbert = map(statistics.mean, columns)
-    rows.append([AVERAGE, _percent(bert), _percent(distilbert), f"{100 * distilbert / bert:.1f}"])
+    rows.append(_paper_row(AVERAGE, bert, distilbert))
+    rows += [
+        _paper_row(f"{_title(task)}: DistilBERT (D)", task.paper[0], task.paper_distilled)
+        for task in tasks
+        if retention.distilled and task.paper_distilled is not None
+    ]
     return markdown_table(["the paper", "BERT-base", "DistilBERT", "% kept"], rows)
+
+
+def _paper_row(title: str, bert: float, distilbert: float) -> list[str]:
+    return [title, _percent(bert), _percent(distilbert), _percent(100 * distilbert / bert)]
 
 
 def draw(retention: Retention, path: Path) -> None:
@@ -179,6 +200,7 @@ def _as_dictionary(retention: Retention, sizes: Sequence[ModelSize], overrides: 
         "models": [
             {
                 **dataclasses.asdict(size),
+                "distilled": size.name in retention.distilled,
                 "average": retention.average(size.name),
                 "percent_kept": retention.kept(size.name),
                 "percent_kept_above_chance": retention.kept_above_chance(size.name),

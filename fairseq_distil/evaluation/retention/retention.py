@@ -17,12 +17,14 @@ class Retention:
         tasks: in the order of the tables
         runs: scores by model and task, one dictionary of metrics a seed
         chance: by task, see :func:`chance`
+        distilled: names of those that learned from the fine-tuned teacher as well
     """
 
     models: tuple[str, ...]
     tasks: tuple[DownstreamTask, ...]
     runs: Mapping[tuple[str, str], Sequence[Mapping[str, float]]]
     chance: Mapping[str, float]
+    distilled: tuple[str, ...] = ()
 
     def scores(self, model: str, task: DownstreamTask, metric: str | None = None) -> list[float]:
         """Of all seeds, by default of the metric that counts."""
@@ -70,4 +72,5 @@ def retention_of(jobs: Sequence[Job], chance: Mapping[str, float]) -> Retention:
         runs.setdefault((job.model, job.task.name), []).append(job.result())
     models = tuple(dict.fromkeys(job.model for job in jobs))
     tasks = tuple({job.task.name: job.task for job in jobs}.values())
-    return Retention(models, tasks, runs, chance)
+    distilled = tuple(dict.fromkeys(job.model for job in jobs if job.teacher is not None))
+    return Retention(models, tasks, runs, chance, distilled)

@@ -3,14 +3,12 @@
 import fcntl
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from torch.utils.tensorboard import SummaryWriter
 
 from fairseq_distil.errors import UserError
 from fairseq_distil.evaluation.retention.downstream_tasks import DOWNSTREAM_TASKS
@@ -21,44 +19,6 @@ from ...forked_processes import ForkingServer
 
 ROOT = Path(__file__).parents[3]
 MRPC, RTE = DOWNSTREAM_TASKS["MRPC"], DOWNSTREAM_TASKS["RTE"]
-
-
-@dataclass(frozen=True)
-class ProgramJob(Job):
-    """A job whose command is a Python program that finds the job's folder in its arguments."""
-
-    program: str = "pass"
-
-    def command(self) -> list[str]:
-        return [sys.executable, "-c", self.program, str(self.folder)]
-
-
-@pytest.fixture
-def write_curve(tmp_path: Path) -> Callable[..., Path]:
-    def write(folder: Path, **scalars: list[float]) -> Path:
-        with SummaryWriter(str(folder)) as writer:
-            for name, values in scalars.items():
-                for index, value in enumerate(values):
-                    writer.add_scalar(name, value, 10 * index)
-        return folder
-
-    return write
-
-
-@pytest.fixture
-def make_job(tmp_path: Path, write_curve: Callable) -> Callable[..., ProgramJob]:
-    """Makes a job that would find 61 percent in its curves."""
-    (tmp_path / "model.pt").write_bytes(b"weights")
-    (tmp_path / "data").mkdir()
-
-    def make(seed: int, program: str = "pass") -> ProgramJob:
-        folder = tmp_path / "runs" / f"seed{seed}"
-        recipe = ROOT / "examples" / RTE.recipe
-        job = ProgramJob("student", tmp_path / "model.pt", RTE, recipe, tmp_path / "data", seed, folder, (), program)
-        write_curve(job.curves / "valid", accuracy=[52.0, 61.0, 60.0])
-        return job
-
-    return make
 
 
 def test_the_best_validation_counts(write_curve: Callable, tmp_path: Path) -> None:
@@ -145,8 +105,9 @@ def test_the_last_line_of_a_failure_is_what_went_wrong(make_job: Callable) -> No
 GRID = """
 import sys
 from pathlib import Path, PosixPath
-from tests.evaluation.retention.test_grid import *
+from tests.evaluation.retention.program_jobs import ProgramJob
 from fairseq_distil.evaluation.retention.downstream_tasks import DownstreamTask
+from fairseq_distil.evaluation.retention.grid import run_grid
 from fairseq_distil.exit_status import exit_status
 sys.exit(exit_status(lambda: run_grid([{job!r}], 1)))
 """
