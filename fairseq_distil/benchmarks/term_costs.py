@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from .additions import ADDED
 from .pairs import spread
-from .training_case import ADDED
 
 PUBLISHED = "none"
 Records = Mapping[str, Mapping[str, Any]]

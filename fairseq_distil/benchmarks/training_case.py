@@ -8,19 +8,12 @@ import torch
 from fairseq_distil.errors import UserError
 from fairseq_distil.modules import cpu_has_bfloat16
 
+from .additions import ADDED, TOP_K, Addition
 from .device import default_device, require_device
 from .sizes import require_size
 
 SPECIAL_SYMBOLS = 5
 """``<s>``, ``<pad>``, ``</s>``, ``<unk>`` and ``<mask>``: the rest of a vocabulary is ordinary."""
-
-ADDED = {
-    "none": {},
-    "hidden": {"hidden_weight": 1.0},
-    "relations": {"relation_weight": 1.0},
-    "narrower": {},
-}
-"""Settings of the criterion for what may be added to the published objective; a narrower student has no others."""
 
 CHOICES = {
     "added": tuple(ADDED),
@@ -32,8 +25,9 @@ CHOICES = {
     "loop": ("step", "fairseq-train"),
 }
 HELP = {
-    "added": "to the published objective: hidden states of every student layer, relations of the last layers, as many "
-    "as heads, or a student with two thirds of the heads and the width, and its projection",
+    "added": f"to the published objective: soft targets of the {TOP_K} likeliest words, a second teacher, hidden "
+    "states of every student layer by squared difference or by cosine, relations, as many as heads, of the last layers "
+    "or of every student layer, or a student with two thirds of the heads and the width, and its projection",
     "layers": "layers of the teacher, the student has half; with masked_lm, of the encoder",
     "width": "width of the hidden states",
     "heads": "attention heads",
@@ -95,8 +89,9 @@ class TrainingCase:
             raise UserError("--positions is of the soft-target term, which masked_lm has not; leave it out")
         if self.added != "none" and not self.distils:
             raise UserError("--added is to the objective of distillation, which masked_lm has not; leave it out")
-        if self.added == "narrower" and self.heads < 2:
-            raise UserError(f"--added narrower needs at least 2 --heads, but there is {self.heads}")
+        for name, least in {"heads": self.addition.least_heads, "vocab": self.addition.least_vocab}.items():
+            if getattr(self, name) < least:
+                raise UserError(f"--added {self.added} needs at least {least} --{name}, found {getattr(self, name)}")
         if self.encoder == "roberta" and self.distils:
             raise UserError("--encoder roberta cannot be distilled; add --objective masked_lm")
         if self.encoder == "roberta" and (self.compile or self.teacher_dtype != "same"):
@@ -111,6 +106,10 @@ class TrainingCase:
         return self.objective == "distillation"
 
     @property
+    def addition(self) -> Addition:
+        return ADDED[self.added]
+
+    @property
     def student_layers(self) -> int:
         """Layers of what trains."""
         return self.layers // 2 if self.distils else self.layers
@@ -118,7 +117,7 @@ class TrainingCase:
     @property
     def student_heads(self) -> int:
         """Attention heads of what trains, as wide as the teacher's."""
-        return max(1, self.heads * 2 // 3) if self.added == "narrower" else self.heads
+        return max(1, int(self.heads * self.addition.student_part))
 
     @property
     def student_width(self) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 from fairseq_distil.errors import UserError
 
+from .additions import ADDED
 from .curves import print_curves, require_suitable
 from .device import synchronize, use_device
 from .exit_status import quiet_exit_status
@@ -23,7 +24,7 @@ from .stages import STAGES, StageClock, watch
 from .step_profile import markdown, profile_step
 from .sweep import parse_sweep, sweep_cases
 from .term_costs import cost_summary, take_turns
-from .training_case import ADDED, TrainingCase, add_case_options, case_from
+from .training_case import TrainingCase, add_case_options, case_from
 from .training_measure import WARM_UP_STEPS, measure_step
 from .training_parts import build_parts
 from .training_step import TrainingStep

@@ -19,7 +19,7 @@ from fairseq_distil.models import DistilEncoderModel
 from fairseq_distil.models.distil_encoder_config import encoder_sizes
 from fairseq_distil.modules import EncoderConfig
 
-from .training_case import ADDED, TrainingCase
+from .training_case import TrainingCase
 
 MASK_PROB = 0.15
 CLIP_NORM = 5.0
@@ -40,7 +40,8 @@ def settings_of(case: TrainingCase, data: Path) -> dict[str, dict[str, Any]]:
     """Settings of task, model, criterion and optimiser by the names of their fields."""
     criterion = {"_name": "masked_lm"}
     if case.distils:
-        criterion = {"_name": "distillation", "soft_target_positions": case.positions, **ADDED[case.added]}
+        published = {"_name": "distillation", "soft_target_positions": case.positions}
+        criterion = {**published, **case.addition.criterion}
     return {
         "task": {
             "_name": "distil_masked_lm",
@@ -128,7 +129,8 @@ def _model_settings(case: TrainingCase, data: Path) -> dict[str, Any]:
     if case.encoder == "roberta":
         return {"_name": "roberta", "arch": "roberta", **sizes}
     if case.distils:
-        teacher = {"teacher": str(data / TEACHER_FILE), "teacher_dtype": case.teacher_dtype, "student_init": "random"}
+        teachers = ":".join([str(data / TEACHER_FILE)] * case.addition.teachers)
+        teacher = {"teacher": teachers, "teacher_dtype": case.teacher_dtype, "student_init": "random"}
         return {"_name": "teacher_student", **teacher, **sizes, "compile": case.compile}
     return {"_name": "distil_encoder", **sizes, "compile": case.compile}
 

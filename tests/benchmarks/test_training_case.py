@@ -23,7 +23,7 @@ def parse(arguments: list[str]) -> TrainingCase:
         TrainingCase(layers=4, width=64, heads=2, vocab=100, batch=3, length=20, steps=1, positions="masked"),
         TrainingCase(dtype="bfloat16", compile=True, teacher_dtype="bfloat16", loop="fairseq-train"),
         TrainingCase(objective="masked_lm", encoder="roberta"),
-        TrainingCase(added="relations"),
+        TrainingCase(added="relations-uniform"),
     ],
 )
 def test_options_describe_the_case(case: TrainingCase) -> None:
@@ -71,7 +71,8 @@ def test_the_teacher_is_held_in_the_type_of_the_products(settings: dict, expecte
         ({"layers": 99999999999}, "--layers is 99999999999, but must be at most 16777216"),
         ({"vocab": 10**30}, f"--vocab is {10**30}, but must be at most 16777216"),
         ({"added": "hidden", "objective": "masked_lm"}, "--added is to the objective of distillation"),
-        ({"added": "narrower", "heads": 1}, "--added narrower needs at least 2 --heads, but there is 1"),
+        ({"added": "narrower", "heads": 1}, "--added narrower needs at least 2 --heads, found 1"),
+        ({"added": "top-k", "vocab": 63}, "--added top-k needs at least 64 --vocab, found 63"),
         ({"device": "nowhere"}, "--device nowhere: "),
         ({"device": "meta"}, "--device meta is not supported"),
     ],

@@ -8,15 +8,16 @@ import pytest
 import torch
 from fairseq.trainer import Trainer
 
+from fairseq_distil.benchmarks.additions import ADDED
 from fairseq_distil.benchmarks.training_parts import build_parts, configuration_of
 from fairseq_distil.benchmarks.training_step import TrainingStep
 
 
-@pytest.mark.parametrize("added", ["none", "hidden", "relations", "narrower"])
+@pytest.mark.parametrize("added", ADDED)
 def test_an_update_is_that_of_fairseqs_trainer(
     tiny_case: Callable, parts_of: Callable, tmp_path: Path, added: str
 ) -> None:
-    case = tiny_case(added=added)
+    case = tiny_case(added=added, vocab=70)
     bare, trained = parts_of(case), build_parts(case, tmp_path)
     before = [parameter.detach().clone() for parameter in bare.model.parameters()]
     assert len(list(bare.criterion.parameters())) == (added == "narrower")

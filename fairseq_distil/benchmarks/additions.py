@@ -1,0 +1,34 @@
+"""What may be added to the published objective, to see what it costs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+TOP_K = 64
+
+
+@dataclass(frozen=True)
+class Addition:
+    """How a step differs from the published one."""
+
+    criterion: Mapping[str, Any] = field(default_factory=dict)
+    """settings of the criterion"""
+    teachers: int = 1
+    student_part: Fraction = Fraction(1)
+    """of the teacher's heads and width"""
+    least_heads: int = 1
+    least_vocab: int = 1
+
+
+ADDED = {
+    "none": Addition(),
+    "top-k": Addition({"soft_target_top_k": TOP_K}, least_vocab=TOP_K),
+    "second-teacher": Addition(teachers=2),
+    "hidden": Addition({"hidden_weight": 1.0}),
+    "hidden-cosine": Addition({"hidden_weight": 1.0, "hidden_distance": "cosine"}),
+    "relations": Addition({"relation_weight": 1.0}),
+    "relations-uniform": Addition({"relation_weight": 1.0, "relation_layer_pairs": "uniform"}),
+    "narrower": Addition(student_part=Fraction(2, 3), least_heads=2),
+}
+"""By the names that ``--added`` takes."""
