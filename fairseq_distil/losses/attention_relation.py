@@ -1,13 +1,18 @@
 """Self-attention relations: how much the tokens of a sequence resemble each other, head by head.
 
 A relation matrix of BERT-base is 4 bytes x 12 heads x length^2 a sequence, and the plain formula holds several. Here
-the gradients are formed on the spot, some heads at a time, so that memory does not grow with their number.
+the gradients are formed on the spot, some heads at a time, or some rows of one where the sequence is long, so that
+memory grows with neither: a row is a distribution of its own.
 """
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 BLOCK_BYTES = 16 * 2**20
+CPU_BLOCK_BYTES = 2**20
+"""It stays in the cache: half the time."""
 
 
 def reference_relation_divergence(
@@ -17,7 +22,7 @@ def reference_relation_divergence(
     is_padding = student.new_zeros(student.shape[:2], dtype=torch.bool) if padding_mask is None else padding_mask
     relations = []
     for vectors in (student, teacher):
-        split = vectors.float().unflatten(-1, (heads, -1)).transpose(1, 2)  # (batch, heads, length, head width)
+        split = _exact(vectors).unflatten(-1, (heads, -1)).transpose(1, 2)  # (batch, heads, length, head width)
         scores = split @ split.transpose(-1, -2) / split.size(-1) ** 0.5
         scores = scores.masked_fill(is_padding[:, None, None, :], torch.finfo(scores.dtype).min)
         relations.append(scores.log_softmax(-1))
@@ -31,7 +36,7 @@ def relation_divergence(
     teacher: Tensor,
     heads: int,
     padding_mask: Tensor | None = None,
-    block_bytes: int = BLOCK_BYTES,
+    block_bytes: int | None = None,
 ) -> Tensor:
     """Sum over tokens of ``KL(teacher relation || student relation)``, a mean over the relation heads.
 
@@ -43,10 +48,11 @@ def relation_divergence(
         teacher: the same of the teacher ``(batch, length, teacher width)``, constants
         heads: relation heads, which divide both widths
         padding_mask: boolean ``(batch, length)``, true at padding; None where the batch has none
-        block_bytes: memory of the relation matrices that are formed at a time, in float32
+        block_bytes: memory of the part of the relations that is formed at a time, of which there are up to five, and
+            at least a row; None: what suits the device
 
     Returns:
-        A float32 scalar.
+        A float32 scalar; a float64 one of float64 vectors.
 
     Raises:
         ValueError: the heads do not divide a width
@@ -54,9 +60,10 @@ def relation_divergence(
     for role, vectors in (("student", student), ("teacher", teacher)):
         if vectors.size(-1) % heads:
             raise ValueError(f"{heads} relation heads do not divide the {role}'s width {vectors.size(-1)}")
-    matrices = max(1, block_bytes // (torch.float32.itemsize * max(1, student.size(1)) ** 2))
+    if block_bytes is None:
+        block_bytes = CPU_BLOCK_BYTES if student.device.type == "cpu" else BLOCK_BYTES
     needs_gradient = torch.is_grad_enabled() and student.requires_grad
-    return _RelationDivergence.apply(student, teacher, heads, padding_mask, matrices, needs_gradient)
+    return _RelationDivergence.apply(student, teacher, heads, padding_mask, block_bytes, needs_gradient)
 
 
 class _RelationDivergence(torch.autograd.Function):
@@ -69,20 +76,20 @@ class _RelationDivergence(torch.autograd.Function):
         teacher: Tensor,
         heads: int,
         padding_mask: Tensor | None,
-        matrices: int,
+        block_bytes: int,
         needs_gradient: bool,
     ) -> Tensor:
         batch, length, width = student.shape
         student_heads, teacher_heads = _split(student, heads), _split(teacher, heads)
         is_padding = None if padding_mask is None else padding_mask.repeat_interleave(heads, 0)
-        gradient = torch.empty_like(student_heads) if needs_gradient else None
-        total = torch.zeros((), device=student.device)
+        gradient = torch.zeros_like(student_heads) if needs_gradient else None
+        total = student_heads.new_zeros(())
         with torch.autocast(student.device.type, enabled=False):
-            for start in range(0, batch * heads, matrices):
-                block = slice(start, start + matrices)
+            for block, rows in _blocks(batch * heads, length, block_bytes // student_heads.itemsize):
                 total += _block(
                     student_heads[block],
                     teacher_heads[block],
+                    rows,
                     None if is_padding is None else is_padding[block],
                     None if gradient is None else gradient[block],
                 )
@@ -98,29 +105,51 @@ class _RelationDivergence(torch.autograd.Function):
         return gradient * total_gradient, None, None, None, None, None
 
 
+def _exact(vectors: Tensor) -> Tensor:
+    return vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+
+
 def _split(vectors: Tensor, heads: int) -> Tensor:
-    """``(batch x heads, length, head width)``, float32."""
-    return vectors.detach().float().unflatten(-1, (heads, -1)).transpose(1, 2).flatten(0, 1)
+    """``(batch x heads, length, head width)``, at least float32."""
+    return _exact(vectors.detach()).unflatten(-1, (heads, -1)).transpose(1, 2).flatten(0, 1)
 
 
-def _block(student: Tensor, teacher: Tensor, is_padding: Tensor | None, gradient: Tensor | None) -> Tensor:
-    """The sum over the heads of a block ``(heads, length, head width)``; its gradient goes to ``gradient``."""
-    student_relation, teacher_relation = _log_relation(student, is_padding), _log_relation(teacher, is_padding)
+def _blocks(matrices: int, length: int, numbers: int) -> Iterator[tuple[slice, slice]]:
+    """Which matrices and which of their rows are formed at a time: whole matrices, or rows of one.
+
+    Args:
+        matrices: how many there are
+        length: rows and columns of each
+        numbers: how many a block may have, at least those of a row
+    """
+    rows = min(length, max(1, numbers // max(1, length)))
+    at_a_time = max(1, numbers // max(1, length * length))
+    for start in range(0, matrices, at_a_time):
+        for first in range(0, length, max(1, rows)):
+            yield slice(start, start + at_a_time), slice(first, first + rows)
+
+
+def _block(student: Tensor, teacher: Tensor, rows: slice, is_padding: Tensor | None, gradient: Tensor | None) -> Tensor:
+    """The sum over some rows of heads ``(heads, length, head width)``; their gradient is added to ``gradient``."""
+    student_relation = _log_relation(student, rows, is_padding)
+    teacher_relation = _log_relation(teacher, rows, is_padding)
     teacher_probabilities = teacher_relation.exp()
     divergence = torch.linalg.vecdot(teacher_probabilities, teacher_relation - student_relation)
     if is_padding is not None:
-        divergence.masked_fill_(is_padding, 0)
+        divergence.masked_fill_(is_padding[:, rows], 0)
     if gradient is not None:
         # d KL / d scores = p_student - p_teacher; each vector is in its own row of scores, and in a column of all.
         scores_gradient = student_relation.exp_().sub_(teacher_probabilities).mul_(student.size(-1) ** -0.5)
         if is_padding is not None:
-            scores_gradient.masked_fill_(is_padding[:, :, None], 0)
-        torch.bmm(scores_gradient + scores_gradient.transpose(1, 2), student, out=gradient)
+            scores_gradient.masked_fill_(is_padding[:, rows, None], 0)
+        gradient[:, rows].baddbmm_(scores_gradient, student)
+        gradient.baddbmm_(scores_gradient.transpose(1, 2), student[:, rows])
     return divergence.sum()
 
 
-def _log_relation(vectors: Tensor, is_padding: Tensor | None) -> Tensor:
-    scores = torch.bmm(vectors * vectors.size(-1) ** -0.5, vectors.transpose(1, 2))
+def _log_relation(vectors: Tensor, rows: slice, is_padding: Tensor | None) -> Tensor:
+    """Of the rows ``rows`` to all: ``(heads, rows, length)``."""
+    scores = torch.bmm(vectors[:, rows] * vectors.size(-1) ** -0.5, vectors.transpose(1, 2))
     if is_padding is not None:
         scores.masked_fill_(is_padding[:, None, :], torch.finfo(scores.dtype).min)
     return scores.log_softmax(-1)

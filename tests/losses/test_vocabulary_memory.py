@@ -1,50 +1,19 @@
 """How much memory the loss stage needs beyond its inputs, outputs and gradients."""
 
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from fairseq_distil.losses import TermScales, VocabularyProjection, reference_vocabulary_loss, vocabulary_loss
 
+from .live_bytes import LiveBytes
 from .projections import PUBLISHED
 
 WIDTH = 5
 CHUNK_BYTES, TILE_BYTES = 64 * 2**10, 8 * 2**10
 limited_loss = partial(vocabulary_loss, chunk_bytes=CHUNK_BYTES, tile_bytes=TILE_BYTES)
-
-
-class LiveBytes(TorchDispatchMode):
-    """Follows the memory of every tensor that an operation makes, forward and backward, until it is released."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = self.peak = 0
-
-    def __torch_dispatch__(
-        self, operation: Any, types: Any, arguments: tuple = (), keywords: dict | None = None
-    ) -> Any:
-        outputs = operation(*arguments, **(keywords or {}))
-        given = {storage._cdata for storage in _storages((arguments, keywords))}
-        made = {storage._cdata: storage for storage in _storages(outputs) if storage._cdata not in given}
-        for storage in made.values():
-            self._add(storage.nbytes())
-            weakref.finalize(storage, self._add, -storage.nbytes())
-        return outputs
-
-    def _add(self, change: int) -> None:
-        self.now += change
-        self.peak = max(self.peak, self.now)
-
-
-def _storages(tree: Any) -> Iterator[torch.UntypedStorage]:
-    return (leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
 
 
 def projection(rows: int, vocabulary: int, dtype: torch.dtype, seed: int) -> VocabularyProjection:
@@ -65,21 +34,6 @@ def working_bytes(
     needed = sum(gradient.nbytes for gradient in gradients)
     assert live.now == needed  # all else has been released
     return live.peak - needed
-
-
-def test_what_is_live_is_counted_once_and_until_it_is_released() -> None:
-    given = torch.zeros(8)
-    with LiveBytes() as live:
-        first = given + 1
-        views = [first.view(2, 4), given[2:]]
-        first.mul_(2)
-        assert (live.now, live.peak) == (32, 32)
-        torch.add(first, 1, out=torch.empty(8))
-        assert (live.now, live.peak) == (32, 64)
-        del first
-        assert live.now == 32  # a view has it
-        del views
-    assert (live.now, live.peak) == (0, 64)
 
 
 SETTINGS = pytest.mark.parametrize(
