@@ -33,7 +33,7 @@ def measure_collation(vocabulary_size: int, batch: int, length: int, batches: in
     """
     groups = [range(first, first + batch) for first in range(0, batch * (WARM_UP_BATCHES + batches), batch)]
     with tempfile.TemporaryDirectory() as directory:
-        write_random_data(Path(directory), vocabulary_size, length, groups[-1].stop)
+        write_random_data(Path(directory), vocabulary_size, [length], groups[-1].stop)
         ours = _dataset("distil_masked_lm", directory, length)
         theirs = _dataset("masked_lm", directory, length)
         actions = {

@@ -69,8 +69,10 @@ def require_suitable(case: TrainingCase, updates: int) -> None:
     """
     if updates < 2:
         raise UserError(f"--curves is {updates}, but a curve has at least 2 updates")
-    if case.dtype != "float32" or case.loop != "step" or not case.distils:
-        raise UserError("--curves distils in both types by the bare step; leave --dtype, --loop and --objective out")
+    if case.dtype != "float32" or case.loop != "step" or not case.distils or case.padding:
+        raise UserError(
+            "--curves distils in both types by the bare step; leave --dtype, --loop, --objective and --padding out"
+        )
     if case.vocab < SPECIAL_SYMBOLS + TOPICS:
         raise UserError(f"--vocab is {case.vocab}, but --curves needs at least {SPECIAL_SYMBOLS + TOPICS} for its data")
 
@@ -89,7 +91,7 @@ def training_curves(case: TrainingCase, updates: int) -> Iterator[tuple[str, lis
     """
     with tempfile.TemporaryDirectory() as directory:
         data = Path(directory)
-        write_random_data(data, case.vocab, case.length, case.batch * updates, topics=TOPICS)
+        write_random_data(data, case.vocab, case.lengths, case.batch * updates, topics=TOPICS)
         teacher = _learned_weights(case, data, updates)
         for name, way in WAYS.items():
             of_way = replace(case, dtype=way.dtype, teacher_dtype="auto")

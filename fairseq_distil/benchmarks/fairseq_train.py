@@ -50,7 +50,7 @@ def measure_fairseq_train(case: TrainingCase) -> dict[str, Any]:
     updates = 2 * case.steps
     with tempfile.TemporaryDirectory() as directory:
         data = Path(directory)
-        write_random_data(data, case.vocab, case.length, case.batch * (updates + SPARE_BATCHES))
+        write_random_data(data, case.vocab, case.lengths, case.batch * (updates + SPARE_BATCHES))
         if case.distils:
             _write_teacher(case, data)
         moments = _moments_of_updates(fairseq_train_command(case, data, updates), case.device)

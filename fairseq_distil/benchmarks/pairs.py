@@ -12,7 +12,7 @@ from typing import Any
 
 from fairseq_distil.errors import UserError
 
-SAME_WORK = ("batch", "length", "layers", "width", "heads", "vocab", "positions", "device", "bf16")
+SAME_WORK = ("batch", "length", "padding", "layers", "width", "heads", "vocab", "positions", "device", "bf16")
 """What both must have measured alike, as far as both tell."""
 NEEDED = ("seconds_per_step", "peak_mib")
 

@@ -36,7 +36,7 @@ def step_products(case: TrainingCase, masked_tokens: float) -> list[Product]:
 
     Rows that no term needs are not counted, nor is a second computation of anything.
     """
-    projected = case.batch * case.length if case.distils and case.positions == "all" else masked_tokens
+    projected = sum(case.lengths) if case.distils and case.positions == "all" else masked_tokens
     products = _body(case, "student body", case.student_layers, FORWARD_AND_BACKWARD)
     products += _head(case, "student vocabulary", projected, FORWARD_AND_BACKWARD)
     if case.distils:
@@ -46,12 +46,13 @@ def step_products(case: TrainingCase, masked_tokens: float) -> list[Product]:
 
 
 def _body(case: TrainingCase, part: str, layers: int, passes: int) -> list[Product]:
-    tokens, width = case.batch * case.length, case.width
-    head_width, sequences = width // case.heads, case.batch * case.heads
+    tokens, width = sum(case.lengths), case.width
+    head_width, attentions = width // case.heads, case.heads * layers * passes
+    pairs = sum(length**2 for length in case.lengths) / case.length  # of tokens in a sequence, by the longest one
     return [
         Product(part, "query, key, value", tokens, width, 3 * width, layers * passes),
-        Product(part, "attention scores", case.length, head_width, case.length, sequences * layers * passes),
-        Product(part, "attention context", case.length, case.length, head_width, sequences * layers * passes),
+        Product(part, "attention scores", pairs, head_width, case.length, attentions),
+        Product(part, "attention context", pairs, case.length, head_width, attentions),
         Product(part, "attention output", tokens, width, width, layers * passes),
         Product(part, "feed-forward in", tokens, width, 4 * width, layers * passes),
         Product(part, "feed-forward out", tokens, 4 * width, width, layers * passes),

@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import asdict, dataclass, fields
 
+import numpy as np
 import torch
 
 from fairseq_distil.errors import UserError
@@ -14,6 +15,7 @@ from .sizes import require_size
 
 SPECIAL_SYMBOLS = 5
 """``<s>``, ``<pad>``, ``</s>``, ``<unk>`` and ``<mask>``: the rest of a vocabulary is ordinary."""
+MOST_PADDING = 0.45
 
 CHOICES = {
     "added": tuple(ADDED),
@@ -34,6 +36,7 @@ HELP = {
     "vocab": "symbols of the dictionary, specials included",
     "batch": "sequences of a step",
     "length": "tokens of a sequence, specials included",
+    "padding": "part of a batch that is padding, at most 0.45: sequences as of lines, evenly from the longest down",
     "dtype": "type of the products that is asked for; computed_in tells what they were computed in",
     "positions": "tokens of the soft-target term",
     "steps": "timed steps, after 2 to warm up",
@@ -60,6 +63,7 @@ class TrainingCase:
     vocab: int = 30522
     batch: int = 16
     length: int = 128
+    padding: float = 0.0
     dtype: str = "float32"
     positions: str = "all"
     steps: int = 5
@@ -76,6 +80,14 @@ class TrainingCase:
         lowest = {"layers": 2 if self.distils else 1, "width": 1, "heads": 1, "batch": 1, "length": 3, "steps": 1}
         for name, least in {**lowest, "vocab": SPECIAL_SYMBOLS + 1}.items():
             require_size(name, getattr(self, name), least)
+        if not 0 <= self.padding <= MOST_PADDING:
+            raise UserError(f"--padding is {self.padding}, but must be from 0 to {MOST_PADDING}")
+        if self.padding and (self.batch < 2 or min(self.lengths) < 3):
+            raise UserError(
+                "--padding needs at least 2 sequences, none of less than 3 tokens; give a larger --batch or --length"
+            )
+        if self.padding and self.loop != "step":
+            raise UserError("--padding is of the bare step; leave --loop out")
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise UserError(f"--{name} is {getattr(self, name)}; choose from {', '.join(choices)}")
@@ -108,6 +120,12 @@ class TrainingCase:
     @property
     def addition(self) -> Addition:
         return ADDED[self.added]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each sequence of a batch, specials included."""
+        shortest = self.length * (1 - 2 * self.padding)
+        return np.linspace(self.length, shortest, self.batch).round().astype(int).tolist()
 
     @property
     def student_layers(self) -> int:

@@ -194,7 +194,7 @@ def _profile(case: TrainingCase) -> None:
     use_device(case.device)
     clock = StageClock(partial(synchronize, case.device))
     with tempfile.TemporaryDirectory() as directory:
-        write_random_data(Path(directory), case.vocab, case.length, case.batch * (WARM_UP_STEPS + case.steps + 1))
+        write_random_data(Path(directory), case.vocab, case.lengths, case.batch * (WARM_UP_STEPS + case.steps + 1))
         parts = build_parts(case, Path(directory))
         step = TrainingStep(watch(parts, clock), case, clock)
         for _ in range(WARM_UP_STEPS):

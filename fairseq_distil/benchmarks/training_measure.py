@@ -40,7 +40,7 @@ def measure_step(case: TrainingCase) -> dict[str, Any]:
 def _time_steps(case: TrainingCase) -> tuple[dict[str, Any], float | None]:
     """What was measured, and the masked tokens of a batch; None where the limit is not known."""
     with tempfile.TemporaryDirectory() as directory:
-        write_random_data(Path(directory), case.vocab, case.length, case.batch * (WARM_UP_STEPS + case.steps))
+        write_random_data(Path(directory), case.vocab, case.lengths, case.batch * (WARM_UP_STEPS + case.steps))
         step = TrainingStep(build_parts(case, Path(directory)), case)
         for _ in range(WARM_UP_STEPS):
             loss = step()
@@ -80,7 +80,7 @@ def record(case: TrainingCase, measured: dict[str, Any], masked_tokens: float | 
     found = {
         "system": "fairseq_distil" if case.encoder == "distil_encoder" else f"fairseq {case.encoder}",
         "seconds_per_step": round(seconds, 4),
-        "tokens_per_second": round(case.batch * case.length / seconds, 1),
+        "tokens_per_second": round(sum(case.lengths) / seconds, 1),
         "peak_mib": round(measured["peak_mib"]),
         "bf16": case.dtype == "bfloat16",
         "computed_in": measured["computed_in"],

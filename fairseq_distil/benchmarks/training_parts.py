@@ -47,6 +47,7 @@ def settings_of(case: TrainingCase, data: Path) -> dict[str, dict[str, Any]]:
             "_name": "distil_masked_lm",
             "data": str(data),
             "tokens_per_sample": case.length,
+            "sample_break_mode": "eos" if case.padding else "none",
             "mask_prob": MASK_PROB,
             "autocast_dtype": "none" if case.dtype == "float32" else case.dtype,
         },

@@ -23,7 +23,7 @@ def parts_of(tmp_path: Path) -> Callable[[TrainingCase], TrainingParts]:
     """Builds the parts of a case on enough data for 4 steps."""
 
     def build(case: TrainingCase) -> TrainingParts:
-        write_random_data(tmp_path, case.vocab, case.length, 4 * case.batch)
+        write_random_data(tmp_path, case.vocab, case.lengths, 4 * case.batch)
         return build_parts(case, tmp_path)
 
     return build

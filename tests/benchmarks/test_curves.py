@@ -41,9 +41,9 @@ def test_the_picture_of_curves(tmp_path: Path) -> None:
     ("settings", "updates", "message"),
     [
         ({}, 1, "--curves is 1, but a curve has at least 2 updates"),
-        ({"dtype": "bfloat16"}, 9, "--curves distils in both types by the bare step; leave --dtype, --loop and"),
+        ({"dtype": "bfloat16"}, 9, "--curves distils in both types by the bare step; leave --dtype, --loop, --obj"),
         ({"loop": "fairseq-train"}, 9, "by the bare step"),
-        ({"objective": "masked_lm"}, 9, "--objective out"),
+        ({"objective": "masked_lm"}, 9, "--objective and --padding out"),
         ({"vocab": 12}, 9, "--vocab is 12, but --curves needs at least 13 for its data"),
     ],
 )

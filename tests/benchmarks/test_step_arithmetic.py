@@ -38,6 +38,15 @@ def test_by_hand() -> None:
     assert flops(case, 2) == 2 * (layer + attention) + head + 3 * (layer + attention + head)
 
 
+def test_padding_is_not_counted() -> None:
+    case = TrainingCase(layers=2, width=4, heads=2, vocab=10, batch=3, length=10, padding=0.3)
+    assert case.lengths == [10, 7, 4]
+    layer = 2 * 21 * (4 * 12 + 4 * 4 + 4 * 16 + 16 * 4)
+    attention = 2 * (2 * 2) * (10**2 + 7**2 + 4**2) * 2  # scores and context, of 2 heads that are 2 wide
+    head = 2 * 21 * (4 * 4 + 4 * 10)
+    assert flops(case, 2) == pytest.approx(2 * (layer + attention) + head + 3 * (layer + attention + head))
+
+
 @pytest.mark.parametrize(("positions", "vocabulary"), [("all", 384), ("masked", 58)])
 def test_bert_base_into_six_layers(positions: str, vocabulary: int) -> None:
     products = step_products(TrainingCase(positions=positions), masked_tokens=0.15 * 2048)

@@ -24,10 +24,16 @@ def parse(arguments: list[str]) -> TrainingCase:
         TrainingCase(dtype="bfloat16", compile=True, teacher_dtype="bfloat16", loop="fairseq-train"),
         TrainingCase(objective="masked_lm", encoder="roberta"),
         TrainingCase(added="relations-uniform"),
+        TrainingCase(padding=0.4),
     ],
 )
 def test_options_describe_the_case(case: TrainingCase) -> None:
     assert parse(case.options()) == case
+
+
+def test_lengths_of_a_batch() -> None:
+    assert TrainingCase(batch=3, length=20).lengths == [20, 20, 20]
+    assert TrainingCase(batch=5, length=100, padding=0.4).lengths == [100, 80, 60, 40, 20]
 
 
 def test_the_student_has_half_of_the_layers() -> None:
@@ -60,6 +66,11 @@ def test_the_teacher_is_held_in_the_type_of_the_products(settings: dict, expecte
         ({"layers": 1}, "--layers is 1, but must be at least 2"),
         ({"batch": 0}, "--batch is 0, but must be at least 1"),
         ({"length": 2}, "--length is 2, but must be at least 3"),
+        ({"padding": 0.5}, "--padding is 0.5, but must be from 0 to 0.45"),
+        ({"padding": float("nan")}, "--padding is nan, but must be from 0 to 0.45"),
+        ({"padding": 0.4, "batch": 1}, "--padding needs at least 2 sequences, none of less than 3 tokens"),
+        ({"padding": 0.4, "length": 10}, "--padding needs at least 2 sequences, none of less than 3 tokens"),
+        ({"padding": 0.4, "loop": "fairseq-train"}, "--padding is of the bare step; leave --loop out"),
         ({"vocab": 5}, "--vocab is 5, but must be at least 6"),
         ({"heads": 5}, "--heads 5 does not divide --width 768"),
         ({"positions": "some"}, "--positions is some; choose from all, masked"),
