@@ -22,6 +22,7 @@ from .tasks.stored_criterion import let_tasks_know_stored_criterions  # noqa: E4
 from .training.curve_writing import let_training_outlive_its_curves  # noqa: E402
 from .training.fetching_threads import end_fetching_threads_at_exit  # noqa: E402
 from .training.resuming import make_training_survive  # noqa: E402
+from .version import __version__  # noqa: E402
 
 accept_fairseqs_checkpoints()
 make_checkpoints_atomic()
@@ -37,4 +38,4 @@ let_tasks_know_stored_criterions()
 make_optimizer_loading_safe()
 show_user_errors_in_one_line()
 
-__all__ = ["UserError", "criterions", "models", "optim", "tasks"]
+__all__ = ["UserError", "__version__", "criterions", "models", "optim", "tasks"]

@@ -43,6 +43,10 @@ def read_report(report: Path) -> dict[str, Any]:
     return json.loads((report / "report.json").read_text())
 
 
+def read_settings(report: Path, model: str) -> dict[str, Any]:
+    return json.loads((report / "runs" / model / "SQuAD" / "seed1" / "settings.json").read_text())
+
+
 def test_classes_numbers_and_answers(
     run_script: Callable,
     models: list[str],
@@ -61,7 +65,11 @@ def test_classes_numbers_and_answers(
     assert result.returncode == 0, result.stderr
     assert not list(report.rglob("*.pt"))
 
-    teacher, student = read_report(report)["models"]
+    written = read_report(report)
+    assert written["samples"]["SQuAD"] == {"length": 17, "stride": 5, "question_length": 5}
+    assert [len(runs) for runs in written["runs_by_version"].values()] == [6]
+    assert written["machine"]["torch"] in result.stdout
+    teacher, student = written["models"]
     assert (teacher["name"], teacher["distilled"]) == ("teacher", False)
     assert (student["name"], student["distilled"]) == ("student_D", True)
     assert student["percent_kept"] == pytest.approx(100 * student["average"] / teacher["average"])
@@ -73,11 +81,9 @@ def test_classes_numbers_and_answers(
     for task in ("SQuAD", "reviews", "ratings"):
         assert "soft_target_loss" in scalars_of(report, "student_D", task), task
         assert "soft_target_loss" not in scalars_of(report, "teacher", task), task
-    held = json.loads((report / "runs" / "student_D" / "SQuAD" / "seed1" / "settings.json").read_text())
+    held, of_teacher = (read_settings(report, name) for name in ("student_D", "teacher"))
     assert held["overrides"][-2:] == ["++criterion.teacher_weight=3", "++criterion.soft_target_temperature=4"]
-    assert held["teacher"] == json.loads(
-        (report / "runs" / "teacher" / "SQuAD" / "seed1" / "settings.json").read_text()
-    )
+    assert held["teacher"] | {"version": held["version"]} == of_teacher
 
     text = (report / "report.md").read_text()
     assert text == result.stdout

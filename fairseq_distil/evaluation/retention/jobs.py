@@ -13,10 +13,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from fairseq_distil.atomic_file import write_whole
 from fairseq_distil.errors import UserError
+from fairseq_distil.fingerprint import digest
 from fairseq_distil.json_file import read_json_object
+from fairseq_distil.version import source_version
 
 from .downstream_tasks import DownstreamTask
-from .fingerprint import digest
 
 PLAIN = re.compile(r"[\w./-]+", re.ASCII)
 PACKAGE = Path(__file__).parents[2]
@@ -104,13 +105,19 @@ class Job:
                     "choose another --output"
                 )
         else:
-            write_whole(path, json.dumps(settings, indent=2) + "\n")
+            write_whole(path, json.dumps(settings | {"version": source_version()}, indent=2) + "\n")
+
+    def version(self) -> str:
+        """Of this package, when it was begun."""
+        path = self.folder / "settings.json"
+        return str(read_json_object(path, REMOVE).get("version", "unknown")) if path.exists() else "unknown"
 
     def begin_again(self) -> None:
         """Forget what has been done. The result goes last, so that what interrupts this leaves it to be done."""
         for directory in (self.curves, self.checkpoints):
             shutil.rmtree(directory, ignore_errors=True)
         (self.folder / "result.json").unlink(missing_ok=True)
+        self.prepare()
 
     def remove_checkpoints(self) -> None:
         shutil.rmtree(self.checkpoints, ignore_errors=True)

@@ -11,6 +11,7 @@ from fairseq.data import Dictionary
 
 from fairseq_distil.data.dictionary_check import MASK_SYMBOL, load_shared_dictionary
 from fairseq_distil.errors import UserError
+from fairseq_distil.evaluation.machine import this_machine
 from fairseq_distil.evaluation.model_size import model_sizes
 from fairseq_distil.models import DistilEncoderModel
 from fairseq_distil.models.encoder_loading import read_checkpoint, read_encoder
@@ -19,8 +20,9 @@ from .chance import chance
 from .downstream_tasks import DOWNSTREAM_TASKS, EXAMPLES, DownstreamTask
 from .grid import run_grid
 from .jobs import Job
+from .origin import Origin, runs_by_version
 from .overrides import distillation_of, overrides_of, require_valid_overrides
-from .prepared_tasks import prepare_task
+from .prepared_tasks import prepare_task, sample_limits
 from .report import write_retention_report
 from .retention import retention_of
 
@@ -78,7 +80,13 @@ def measure_retention(comparison: Comparison) -> str:
     run_grid(jobs, comparison.at_a_time)
     retention = retention_of(jobs, {task.name: chance(task, prepared[task.name]) for task in comparison.tasks})
     sizes = model_sizes(models, min(LATENCY_TOKENS, positions))
-    return write_retention_report(retention, sizes, comparison.output, _changes(comparison))
+    origin = Origin(
+        overrides=_changes(comparison),
+        sizes={task.name: sample_limits(task, positions) for task in comparison.tasks},
+        runs=runs_by_version(jobs),
+        machine=this_machine(),
+    )
+    return write_retention_report(retention, sizes, comparison.output, origin)
 
 
 def of_seed(path: Path, seed: int) -> Path:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from fairseq_distil.atomic_file import write_whole
@@ -12,11 +13,11 @@ from fairseq_distil.data.squad.prepare import prepare_squad
 from fairseq_distil.data.squad.windows import WindowSizes
 from fairseq_distil.data.text_files import require_text_file
 from fairseq_distil.errors import UserError
+from fairseq_distil.fingerprint import digest
 from fairseq_distil.json_file import read_json_object
 
 from .downstream_tasks import DOWNSTREAM_TASKS, DownstreamTask
-from .fingerprint import digest
-from .own_tasks import require_suitable
+from .own_tasks import SPLITS, require_suitable, sample_sizes
 
 SQUAD = "SQuAD"
 MOST_TOKENS = 128
@@ -73,11 +74,25 @@ def prepare_task(
     else:
         glue_task = GLUE_TASKS[task.name]
         tables = glue_task.tables(glue / task.name)
-        most_tokens = min(MOST_TOKENS, positions)
+        most_tokens = sample_limits(task, positions)["max_tokens"]
         if _is_new(directory, data, [table.path for table in tables.values()], most_tokens):
             skip_bad_rows = task.name == "QQP"  # the official file has some
             prepare_labelled(tables, glue_task.labels, data, directory, most_tokens, skip_bad_rows)
     return directory
+
+
+def sample_limits(task: DownstreamTask, positions: int) -> dict[str, int]:
+    """Largest sizes of a task's samples in tokens, as the options of the scripts that prepare them are called.
+
+    Args:
+        task: see :func:`find_tasks`; of one's own, the longest sample that is there
+        positions: of the shortest encoder
+    """
+    if task.data is not None:
+        return {"longest_sample": max(int(sample_sizes(task.data, split).max()) for split in SPLITS)}
+    if task.name == SQUAD:
+        return asdict(_window_sizes(positions))
+    return {"max_tokens": min(MOST_TOKENS, positions)}
 
 
 def _is_new(directory: Path, data: Path, files: Sequence[Path], sizes: object) -> bool:

@@ -11,29 +11,26 @@ from fairseq_distil.evaluation.model_size import ModelSize
 from fairseq_distil.evaluation.report import markdown_table, write_texts
 
 from .downstream_tasks import DownstreamTask
+from .origin import Origin
 from .overrides import OF_DISTILLATION
 from .retention import Retention
 
 AVERAGE = "average"
 
 
-def write_retention_report(
-    retention: Retention, sizes: Sequence[ModelSize], directory: Path, overrides: Sequence[str]
-) -> str:
+def write_retention_report(retention: Retention, sizes: Sequence[ModelSize], directory: Path, origin: Origin) -> str:
     """Write ``report.md``, ``report.json`` and ``report.png``, each whole or not at all; returns the Markdown.
 
     Args:
         retention: the scores
         sizes: of the encoders
         directory: to write to
-        overrides: settings of the recipes that were changed
+        origin: of the scores
     """
-    recipes = ", ".join(dict.fromkeys(f"examples/{task.recipe}" for task in retention.tasks))
-    origin = f"Fine-tuned by {recipes}, changed by: {', '.join(overrides) or 'nothing'}."
     tables = [scores_table(retention), details_table(retention), sizes_table(sizes), paper_table(retention)]
-    text = "\n\n".join([origin, *filter(None, [_distillation(retention), *tables])])
+    text = "\n\n".join(filter(None, [*origin.lines(retention.tasks), _distillation(retention), *tables]))
     draw(retention, directory / "report.png")
-    write_texts(directory, text, _as_dictionary(retention, sizes, overrides))
+    write_texts(directory, text, origin.as_dictionary() | _as_dictionary(retention, sizes))
     return text
 
 
@@ -193,9 +190,8 @@ def _spread(scores: Sequence[float], middle: float | None = None) -> str:
     return f"{statistics.median(scores) if middle is None else middle:.1f}{spread}"
 
 
-def _as_dictionary(retention: Retention, sizes: Sequence[ModelSize], overrides: Sequence[str]) -> dict:
+def _as_dictionary(retention: Retention, sizes: Sequence[ModelSize]) -> dict:
     return {
-        "overrides": list(overrides),
         "teacher": retention.models[0],
         "models": [
             {

@@ -1,5 +1,6 @@
 """A fine-tuned teacher's checkpoint is there as long as a run learns from it, and then no more."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from fairseq_distil.errors import UserError
 from fairseq_distil.evaluation.retention.grid import run_grid
 from fairseq_distil.evaluation.retention.jobs import Job
+from fairseq_distil.version import source_version
 
 from .program_jobs import ProgramJob
 
@@ -100,11 +102,14 @@ def test_one_that_is_gone_is_made_again(
     curves = {score: write_curve(tmp_path / "later" / score, accuracy=[float(score)]) for score in ("64", "57")}
     again = TEACHER + COPY_CURVES.format(curves["64"])
     learns = "import sys, pathlib; assert not (pathlib.Path(sys.argv[1]) / 'checkpoints').exists()" + STUDENT
+    settings = teacher.folder / "settings.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"version": "an earlier one"}))
     second = replace(teacher, program=again)
     student = replace(failed, program=learns + COPY_CURVES.format(curves["57"]), teacher=second)
     run_grid([second, student], at_a_time=1)
     assert learned(failed) == "fine-tuned x;fine-tuned xx;"
     assert (teacher.result(), failed.result()) == ({"accuracy": 64.0}, {"accuracy": 57.0})
+    assert teacher.version() == source_version()
 
 
 @pytest.mark.parametrize("changed", ["checkpoint", "overrides"])

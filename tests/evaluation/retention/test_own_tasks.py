@@ -10,7 +10,7 @@ from fairseq_distil.errors import UserError
 from fairseq_distil.evaluation.retention import find_tasks, own_task
 from fairseq_distil.evaluation.retention.downstream_tasks import EXAMPLES
 from fairseq_distil.evaluation.retention.own_tasks import sample_sizes
-from fairseq_distil.evaluation.retention.prepared_tasks import prepare_task
+from fairseq_distil.evaluation.retention.prepared_tasks import prepare_task, sample_limits
 
 
 def test_classes_and_updates(sentence_data: Callable) -> None:
@@ -76,6 +76,7 @@ def test_samples_longer_than_the_shortest_encoder(
     """Texts of 2 to 6 and of 2 words, with <s> and two </s>."""
     task = own_task("mine", Path(sentence_data("bad", "good")["data"]), [])
     assert sample_sizes(task.data, "train").max() == 11
+    assert sample_limits(task, positions=19) == {"longest_sample": 11}
     prepare_task(task, None, None, data_with_tokenizer, tmp_path, positions=11)
     message = f"--own mine={task.data}: a sample of train has 11 tokens, .* 10 positions; .* --max-tokens 10"
     with pytest.raises(UserError, match=message):

@@ -10,7 +10,7 @@ import pytest
 from fairseq_distil.errors import UserError
 from fairseq_distil.evaluation.retention.chance import chance
 from fairseq_distil.evaluation.retention.downstream_tasks import DOWNSTREAM_TASKS
-from fairseq_distil.evaluation.retention.prepared_tasks import find_tasks, prepare_task
+from fairseq_distil.evaluation.retention.prepared_tasks import find_tasks, prepare_task, sample_limits
 
 RTE, STS_B = DOWNSTREAM_TASKS["RTE"], DOWNSTREAM_TASKS["STS-B"]
 
@@ -80,6 +80,15 @@ def test_squad_needs_one_file_of_each_kind(tmp_path: Path, data_with_tokenizer: 
     squad = DOWNSTREAM_TASKS["SQuAD"]
     with pytest.raises(UserError, match=rf"--squad {tmp_path}: 0 files dev\*.json, but there must be one"):
         prepare_task(squad, None, tmp_path, data_with_tokenizer, tmp_path / "out", positions=17)
+
+
+@pytest.mark.parametrize(
+    ("positions", "tokens", "windows"), [(512, 128, (384, 128, 64)), (128, 128, (128, 42, 42)), (17, 17, (17, 5, 5))]
+)
+def test_sizes_of_samples(positions: int, tokens: int, windows: tuple[int, int, int]) -> None:
+    assert sample_limits(RTE, positions) == {"max_tokens": tokens}
+    expected = dict(zip(("length", "stride", "question_length"), windows, strict=True))
+    assert sample_limits(DOWNSTREAM_TASKS["SQuAD"], positions) == expected
 
 
 def test_chance_is_the_most_frequent_class(glue: Path, data_with_tokenizer: Path, tmp_path: Path) -> None:

@@ -6,12 +6,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from fairseq_distil.evaluation.machine import Machine
 from fairseq_distil.evaluation.model_size import ModelSize
 from fairseq_distil.evaluation.retention.downstream_tasks import DOWNSTREAM_TASKS
+from fairseq_distil.evaluation.retention.origin import Origin
 from fairseq_distil.evaluation.retention.report import write_retention_report
 from fairseq_distil.evaluation.retention.retention import Retention
 
 SIZES = [ModelSize("teacher", 6, 200, 8.0, 0.004), ModelSize("student", 3, 120, 5.0, 0.0025)]
+MACHINE = Machine(cpu="a CPU", cores=2, gpu=None, torch="2.11.0")
+ORIGIN = Origin(["common.cpu=true"], {"RTE": {"max_tokens": 128}, "STS-B": {"max_tokens": 128}}, {}, MACHINE)
 RTE, STS_B = DOWNSTREAM_TASKS["RTE"], DOWNSTREAM_TASKS["STS-B"]
 
 
@@ -53,7 +57,7 @@ def test_a_task_in_which_the_teacher_is_not_above_chance_does_not_count(retentio
     half_learned = Retention(retention.models, retention.tasks, retention.runs, {"RTE": 60.0, "STS-B": 60.0})
     assert half_learned.kept_above_chance("student") == pytest.approx(80)
     assert half_learned.kept_above_chance_by_seed("student") == pytest.approx([100 * 20 / 30, 100 * 25 / 30, 80])
-    text = write_retention_report(half_learned, SIZES, tmp_path, [])
+    text = write_retention_report(half_learned, SIZES, tmp_path, ORIGIN)
     assert "% of teacher's average above chance, of STS-B |" in text and "| 80.0 (66.7 to 83.3) |" in text
     nothing_learned = Retention(retention.models, retention.tasks, retention.runs, {"RTE": 60.0, "STS-B": 86.0})
     assert nothing_learned.kept_above_chance("student") is None
@@ -67,7 +71,7 @@ def test_a_teacher_that_has_learned_nothing(retention: Retention, tmp_path: Path
     nothing = Retention(("teacher", "student"), (cola,), runs, {"CoLA": 0.0})
     assert nothing.kept("student") is None and nothing.kept_above_chance("student") is None
     sizes = [ModelSize(name, 1, 1, 1.0, 1.0) for name in ("teacher", "student")]
-    report = write_retention_report(nothing, sizes, tmp_path, [])
+    report = write_retention_report(nothing, sizes, tmp_path, ORIGIN)
     assert "| one seed " in report and "| -3.0 " in report and " to " not in report
 
 
@@ -78,7 +82,7 @@ def test_less_above_chance_than_between_seeds_says_nothing(retention: Retention)
 
 
 def test_report(retention: Retention, tmp_path: Path) -> None:
-    text = write_retention_report(retention, SIZES, tmp_path / "new", ["common.cpu=true"])
+    text = write_retention_report(retention, SIZES, tmp_path / "new", ORIGIN)
     assert text.startswith(
         "Fine-tuned by examples/glue/config/rte.yaml, examples/glue/config/stsb.yaml, changed by: common.cpu=true.\n"
     )

@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 @cache
-def digest(path: Path) -> str:
-    """SHA-256 of a file, or of the names and contents of all files of a directory."""
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+def digest(path: Path, pattern: str = "*") -> str:
+    """SHA-256 of a file, or of the names and contents of a directory's files whose names match, at any depth."""
+    files = sorted(file for file in path.rglob(pattern) if file.is_file()) if path.is_dir() else [path]
     total = hashlib.sha256()
     for file in files:
         total.update(str(file.relative_to(path)).encode())
