@@ -289,9 +289,19 @@ def squad_file(squad_content: dict[str, Any], tmp_path_factory: pytest.TempPathF
     return path
 
 
+@pytest.fixture
+def squad(squad_file: Path, tmp_path: Path) -> Path:
+    """The same in the official layout, of both splits alike."""
+    directory = tmp_path / "SQuAD"
+    directory.mkdir()
+    for name in ("train-v1.1.json", "dev-v1.1.json"):
+        shutil.copy(squad_file, directory / name)
+    return directory
+
+
 @pytest.fixture(scope="session")
 def squad_data(squad_file: Path, data_with_tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same as prepared data, ``train`` and ``valid`` alike, in 36 windows of at most 16 tokens."""
+    """The questions as prepared data, ``train`` and ``valid`` alike, in 36 windows of at most 16 tokens."""
     output = tmp_path_factory.mktemp("squad_data") / "squad"
     files = {"train": squad_file, "valid": squad_file}
     prepare_squad(files, data_with_tokenizer, output, WindowSizes(length=16, stride=5, question_length=3))

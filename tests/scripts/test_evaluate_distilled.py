@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,15 +22,6 @@ def models(teacher_path: str, setup_run: Callable, tmp_path: Path) -> list[str]:
     sizes = {"encoder_layers": 1, "encoder_embed_dim": 8, "encoder_attention_heads": 2, "max_positions": 17}
     student = setup_run({"_name": "distil_encoder", **sizes}).save_checkpoint(tmp_path / "student.pt")
     return ["--model", f"teacher={teacher_path}", "--distil", f"student_D={student}"]
-
-
-@pytest.fixture
-def squad(squad_file: Path, tmp_path: Path) -> Path:
-    directory = tmp_path / "SQuAD"
-    directory.mkdir()
-    for name in ("train-v1.1.json", "dev-v1.1.json"):
-        shutil.copy(squad_file, directory / name)
-    return directory
 
 
 def scalars_of(report: Path, *run: str) -> list[str]:
