@@ -21,6 +21,8 @@ from .downstream_tasks import DownstreamTask
 
 PLAIN = re.compile(r"[\w./-]+", re.ASCII)
 PACKAGE = Path(__file__).parents[2]
+DIGITS = 3
+"""Digits of a score in percent that are kept after the point."""
 REMOVE = "remove its folder, and run this again"
 
 
@@ -177,7 +179,7 @@ def best_scores(curves: Path, task: DownstreamTask) -> dict[str, float] | None:
     best = max(sorted(values[task.metric], reverse=True), key=values[task.metric].get)
     if missing := [name for name, by_update in values.items() if best not in by_update]:
         raise UserError(f"{curves}: damaged, for it lacks {missing[0]} of update {best}; {REMOVE}")
-    return {name: round(by_update[best], 3) for name, by_update in values.items()}
+    return {name: round(by_update[best], DIGITS) for name, by_update in values.items()}
 
 
 def hydra_value(path: Path) -> str:

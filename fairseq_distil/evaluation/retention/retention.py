@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .downstream_tasks import DownstreamTask
-from .jobs import Job
+from .jobs import DIGITS, Job
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Retention:
 
     def tasks_above_chance(self) -> tuple[DownstreamTask, ...]:
         """Those in which the teacher is, with every seed: of the others there is nothing to keep."""
-        teacher = self.models[0]
-        return tuple(task for task in self.tasks if min(self.scores(teacher, task)) > self.chance[task.name])
+        lowest = {task: min(self.scores(self.models[0], task)) for task in self.tasks}
+        return tuple(task for task in self.tasks if lowest[task] > round(self.chance[task.name], DIGITS))
 
     def kept_above_chance(self, model: str) -> float | None:
         """Percent of what the teacher's average of :meth:`tasks_above_chance` is above chance; None: there are none."""

@@ -64,6 +64,14 @@ def test_a_task_in_which_the_teacher_is_not_above_chance_does_not_count(retentio
     assert nothing_learned.kept_above_chance_by_seed("student") == []
 
 
+def test_scores_are_above_chance_by_more_than_their_rounding() -> None:
+    """10 of 17 are 58.8235... percent, which a run keeps as 58.824."""
+    runs = {("teacher", "RTE"): [{"accuracy": 58.824}]}
+    assert Retention(("teacher",), (RTE,), runs, {"RTE": 1000 / 17}).tasks_above_chance() == ()
+    runs = {("teacher", "RTE"): [{"accuracy": 58.825}]}
+    assert Retention(("teacher",), (RTE,), runs, {"RTE": 1000 / 17}).tasks_above_chance() == (RTE,)
+
+
 def test_a_teacher_that_has_learned_nothing(retention: Retention, tmp_path: Path) -> None:
     """A correlation of 0: there is no part of it that could be kept, and still a report."""
     cola = DOWNSTREAM_TASKS["CoLA"]
