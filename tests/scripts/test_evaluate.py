@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -61,19 +62,27 @@ def test_a_model_has_a_name_and_a_checkpoint() -> None:
             named_path(wrong)
 
 
+@pytest.fixture
+def make_teacher(setup_run: Callable, tmp_path: Path) -> Callable[[Path], str]:
+    """Saves an encoder whose checkpoint names the data that it was trained on."""
+    sizes = {"encoder_layers": 2, "encoder_embed_dim": 12, "encoder_attention_heads": 4, "max_positions": 17}
+    model = {"_name": "distil_encoder", **sizes}
+    return lambda data: setup_run(model, data=str(data)).save_checkpoint(tmp_path / "teacher.pt")
+
+
 def test_fine_tuning_and_again(
     run_script: Callable,
-    teacher_path: str,
+    make_teacher: Callable,
     student_path: Path,
     data_with_tokenizer: Path,
     glue: Path,
     tmp_path: Path,
 ) -> None:
-    """Two runs of two updates; the same command then only writes the report."""
+    """Two runs of two updates, on the teacher's own data; the same command then only writes the report."""
     report = tmp_path / "report"
-    models = ["--model", f"teacher={teacher_path}", "--model", f"student={student_path}"]
+    models = ["--model", f"teacher={make_teacher(data_with_tokenizer)}", "--model", f"student={student_path}"]
     changes = ["--override", "optimization.max_update=2", "--override", "dataset.num_workers=0"]
-    options = [*models, "--glue", glue, "--data", data_with_tokenizer, "--seeds", "1", "--output", report, *changes]
+    options = [*models, "--glue", glue, "--seeds", "1", "--output", report, *changes]
     result = run_script(SCRIPT, *options, folder=tmp_path)
     assert result.returncode == 0, result.stderr
     written = json.loads((report / "report.json").read_text())
@@ -90,6 +99,19 @@ def test_fine_tuning_and_again(
     assert again.returncode == 0, again.stderr
     assert "RTE, seed 1" not in again.stderr
     assert json.loads((report / "report.json").read_text())["models"][1]["tasks"] == written["models"][1]["tasks"]
+
+
+def test_the_data_of_the_teacher_are_gone(
+    run_script: Callable, make_teacher: Callable, data_with_tokenizer: Path, glue: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(data_with_tokenizer, tmp_path / "copy"))
+    teacher = make_teacher(data)
+    shutil.rmtree(data)
+    result = run_script(SCRIPT, "--model", f"teacher={teacher}", "--glue", glue, "--output", tmp_path / "report")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(
+        f"error: {teacher}: its data is not known; give --data, the directory with dict.txt"
+    )
 
 
 @pytest.mark.slow

@@ -3,19 +3,16 @@
 import dataclasses
 import statistics
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
-from fairseq_distil.atomic_file import replace_whole
 from fairseq_distil.evaluation.model_size import ModelSize
 from fairseq_distil.evaluation.report import markdown_table, write_texts
 
 from .downstream_tasks import DownstreamTask
 from .origin import Origin
 from .overrides import OF_DISTILLATION
+from .picture import AVERAGE, draw
 from .retention import Retention
-
-AVERAGE = "average"
 
 
 def write_retention_report(retention: Retention, sizes: Sequence[ModelSize], directory: Path, origin: Origin) -> str:
@@ -126,39 +123,6 @@ def paper_table(retention: Retention) -> str:
 
 def _paper_row(title: str, bert: float, distilbert: float) -> list[str]:
     return [title, _percent(bert), _percent(distilbert), _percent(100 * distilbert / bert)]
-
-
-def draw(retention: Retention, path: Path) -> None:
-    """Draw the medians as bars with the lowest and the highest seed, and chance as a line."""
-    from matplotlib.figure import Figure  # which talks to fairseq's logger while it is imported
-
-    labels = [task.name for task in retention.tasks] + [AVERAGE]
-    figure = Figure(figsize=(2 + 1.2 * len(labels), 4), dpi=110, layout="constrained")
-    axis = figure.subplots()
-    width = 0.8 / len(retention.models)
-    for index, model in enumerate(retention.models):
-        positions = [place - 0.4 + (index + 0.5) * width for place in range(len(labels))]
-        heights = [retention.median(model, task) for task in retention.tasks] + [retention.average(model)]
-        scores = [retention.scores(model, task) for task in retention.tasks]
-        below = [height - min(found) for height, found in zip(heights, scores, strict=False)] + [0]
-        above = [max(found) - height for height, found in zip(heights, scores, strict=False)] + [0]
-        axis.bar(positions, heights, width, yerr=[below, above], capsize=2, label=_label(retention, model))
-    for place, task in enumerate(retention.tasks):
-        axis.hlines(retention.chance[task.name], place - 0.4, place + 0.4, colors="black", linestyles="dotted")
-    axis.set(ylabel="score, % (dotted: always one answer)", xticks=range(len(labels)), xticklabels=labels)
-    axis.grid(axis="y", alpha=0.3)
-    axis.legend(fontsize="small")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_whole(path, partial(figure.savefig, format="png"))
-
-
-def _label(retention: Retention, model: str) -> str:
-    teacher = retention.models[0]
-    kept, above_chance = retention.kept(model), retention.kept_above_chance(model)
-    if model == teacher or kept is None:
-        return model
-    of_average = f"{model}, {kept:.1f} % of {teacher}"
-    return of_average if above_chance is None else f"{of_average}, {above_chance:.1f} % above chance"
 
 
 def _title(task: DownstreamTask) -> str:

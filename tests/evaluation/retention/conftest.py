@@ -1,4 +1,4 @@
-"""Jobs with curves of a fine-tuning that took place."""
+"""Jobs with curves of a fine-tuning that took place, and scores of a teacher and a student."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,10 +7,11 @@ import pytest
 from torch.utils.tensorboard import SummaryWriter
 
 from fairseq_distil.evaluation.retention.downstream_tasks import DOWNSTREAM_TASKS, EXAMPLES
+from fairseq_distil.evaluation.retention.retention import Retention
 
 from .program_jobs import ProgramJob
 
-RTE = DOWNSTREAM_TASKS["RTE"]
+RTE, STS_B = DOWNSTREAM_TASKS["RTE"], DOWNSTREAM_TASKS["STS-B"]
 
 
 @pytest.fixture
@@ -39,3 +40,22 @@ def make_job(tmp_path: Path, write_curve: Callable) -> Callable[..., ProgramJob]
         return job
 
     return make
+
+
+def correlations(*averages: float) -> list[dict[str, float]]:
+    return [{"pearson_and_spearman": value, "pearson": value + 1, "spearman": value - 1} for value in averages]
+
+
+@pytest.fixture
+def retention() -> Retention:
+    return Retention(
+        models=("teacher", "student"),
+        tasks=(RTE, STS_B),
+        runs={
+            ("teacher", "RTE"): [{"accuracy": value} for value in (70.0, 60.0, 80.0)],
+            ("teacher", "STS-B"): correlations(90.0, 86.0, 90.0),
+            ("student", "RTE"): [{"accuracy": value} for value in (65.0, 66.0, 50.0)],
+            ("student", "STS-B"): correlations(80.0, 85.0, 84.0),
+        },
+        chance={"RTE": 52.0, "STS-B": 0.0},
+    )

@@ -19,25 +19,6 @@ ORIGIN = Origin(["common.cpu=true"], {"RTE": {"max_tokens": 128}, "STS-B": {"max
 RTE, STS_B = DOWNSTREAM_TASKS["RTE"], DOWNSTREAM_TASKS["STS-B"]
 
 
-def correlations(*averages: float) -> list[dict[str, float]]:
-    return [{"pearson_and_spearman": value, "pearson": value + 1, "spearman": value - 1} for value in averages]
-
-
-@pytest.fixture
-def retention() -> Retention:
-    return Retention(
-        models=("teacher", "student"),
-        tasks=(RTE, STS_B),
-        runs={
-            ("teacher", "RTE"): [{"accuracy": value} for value in (70.0, 60.0, 80.0)],
-            ("teacher", "STS-B"): correlations(90.0, 86.0, 90.0),
-            ("student", "RTE"): [{"accuracy": value} for value in (65.0, 66.0, 50.0)],
-            ("student", "STS-B"): correlations(80.0, 85.0, 84.0),
-        },
-        chance={"RTE": 52.0, "STS-B": 0.0},
-    )
-
-
 def test_medians_over_seeds(retention: Retention) -> None:
     assert retention.median("student", RTE) == 65.0
     assert retention.median("student", STS_B, "pearson") == 85.0
