@@ -3,13 +3,14 @@
 import pytest
 import torch
 
-from fairseq_distil.losses import TermScales, VocabularyProjection, vocabulary_loss
+from fairseq_distil.losses import TermScales, VocabularyProjection, reference_vocabulary_loss, vocabulary_loss
 
 from .projections import (
     PUBLISHED,
     ROW_BYTES,
     VOCABULARY,
     assert_chunks_equal_the_formula,
+    assert_equal_losses,
     random_projection,
     random_targets,
     with_gradients,
@@ -24,6 +25,24 @@ def test_top_k(rows: int, masked_rows: int, scales: TermScales, top_k: int, tile
     student, teacher = random_projection(rows, 12, seed=1), random_projection(rows, 5, seed=2)
     arguments = (student, [teacher], random_targets(masked_rows), scales._replace(top_k=top_k))
     assert_chunks_equal_the_formula(*arguments, chunk_bytes=8 * ROW_BYTES, tile_bytes=tile_bytes)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+@pytest.mark.parametrize("top_k", [1, 5, 14])
+def test_blocks_of_a_larger_vocabulary(top_k: int, temperature: float, dtype: torch.dtype, tolerance: float) -> None:
+    """251 words, whose logits are different numbers that bfloat16 tells apart."""
+    order = torch.stack([torch.randperm(251, generator=torch.Generator().manual_seed(row)) for row in range(7)])
+    student, teacher = (
+        VocabularyProjection(torch.eye(7), logits.T.contiguous(), torch.zeros(251)).to(dtype)
+        for logits in (torch.randn(7, 251, generator=torch.Generator().manual_seed(9)), order / 32.0)
+    )
+    arguments = ([teacher], torch.tensor([3, 250]), TermScales(temperature, 5.0, 2.0, top_k))
+    found, expected = (
+        with_gradients(function, student, *arguments, **options)
+        for function, options in ((vocabulary_loss, {"tile_bytes": 2000}), (reference_vocabulary_loss, {}))
+    )
+    assert_equal_losses(found, expected, atol=10 * tolerance, rtol=tolerance)
 
 
 def test_the_top_k_of_the_whole_vocabulary_are_all_words() -> None:
