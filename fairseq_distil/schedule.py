@@ -30,6 +30,10 @@ class Schedule:
         """
         return self.first + (self.last - self.first) * SHAPES[self.shape](min(1.0, update / self.updates))
 
+    def has_faded(self, update: float) -> bool:
+        """Whether the value is 0 after ``update`` updates, and stays so."""
+        return self.last == 0 and update >= self.updates
+
 
 def parse_schedule(option: str, text: str, check: Callable[[float], None]) -> Schedule:
     """Read ``SHAPE:FIRST:LAST:UPDATES``, such as ``linear:0.3:0.15:10000``, or ``constant:VALUE``.

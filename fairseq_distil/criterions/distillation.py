@@ -42,6 +42,9 @@ class DistillationCriterion(FairseqCriterion):
     sums over masked tokens are divided by ``mask_prob``, the rate at which masking selects them exactly on average,
     which a batch may tell: two micro-batches then add up to one of double size. Where every active term is over masked
     tokens, ``sample_size`` counts those, as in fairseq's ``masked_lm``.
+
+    A term whose schedule has ended at 0 is computed of no token from then on in training: what it reads has a gradient
+    of 0, which workers can exchange. The log of training leaves it out; validation computes and tells it.
     """
 
     def __init__(self, cfg: DistillationConfig, task: FairseqTask) -> None:
@@ -65,8 +68,14 @@ class DistillationCriterion(FairseqCriterion):
         if not self.terms:
             names = ", ".join(term.weight_name for term in TERMS)
             raise UserError(f"all of {names} are 0, so that there is nothing to learn; raise at least one")
+        if all(self._has_faded(term, math.inf) for term in self.terms):
+            raise UserError(
+                "criterion.schedules let the weights of all terms end at 0, after which there is nothing to learn; let "
+                "one end above it, or train for fewer updates"
+            )
         self.activation_terms = [term for term in self.terms if isinstance(term, ActivationTerm)]
         self.soft_target, self.masked_lm = terms[SoftTargetTerm], terms[MaskedLMTerm]
+        self.vocabulary_terms = [term for term in (self.soft_target, self.masked_lm) if term.is_active]
         self.mask_prob = task.cfg.mask_prob
         self.width_projection: Optional[nn.Linear] = None
         self.is_over_all_tokens = any(term.is_over_all_tokens for term in self.terms)
@@ -189,13 +198,17 @@ class DistillationCriterion(FairseqCriterion):
             targets = sample["target"].flatten()[positions.masked]
             vocabulary = self._vocabulary_loss(activations, targets, mask_prob)
             loss = loss + vocabulary.total
-            logging_output["mlm_loss"] = vocabulary.mlm
-            logging_output["mlm_correct"] = vocabulary.mlm_correct
-        if self.soft_target.is_active:
+            if not self._vocabulary_has_faded():
+                logging_output["mlm_loss"] = vocabulary.mlm
+                logging_output["mlm_correct"] = vocabulary.mlm_correct
+        if self.soft_target.is_active and not self.soft_target.has_faded:
             logging_output["soft_target_loss"] = vocabulary.soft_target
             logging_output["soft_target_tokens"] = tokens if self.soft_targets_everywhere else masked
             logging_output["teacher_agreement"] = vocabulary.teacher_agreement
         for term in self.activation_terms:
+            if term.has_faded:
+                loss = loss + term.total(activations.of_no_token())
+                continue
             total = term.total(activations)
             loss = loss + term.weight * total
             logging_output[term.loss_name] = total.detach()
@@ -215,8 +228,13 @@ class DistillationCriterion(FairseqCriterion):
         values = {name: schedule(update) for name, schedule in self.schedules.items()}
         for term in self.terms:
             term.weight = values.get(term.weight_name, term.weight)
+            term.has_faded = model.training and self._has_faded(term, update)
         self.temperature = values.get(TEMPERATURE, self.cfg.soft_target_temperature)
         return values if model.training else {}
+
+    def _has_faded(self, term: Term, update: float) -> bool:
+        schedule = self.schedules.get(term.weight_name)
+        return schedule is not None and schedule.has_faded(update)
 
     def _positions(self, sample: Dict[str, Any]) -> TokenPositions:
         if "positions" in sample:
@@ -225,7 +243,7 @@ class DistillationCriterion(FairseqCriterion):
 
     def _activations(self, model: BaseFairseqModel, net_input: Dict[str, Any], rows: Tensor) -> Activations:
         """Run both models, as far as the terms need them."""
-        teacher_terms = [term for term in self.terms if term.needs_teacher]
+        teacher_terms = [term for term in self.terms if term.needs_teacher and not term.has_faded]
         if teacher_terms:
             self.require_suitable(model)
         for_vocabulary = {model.config.layers} if self._needs_vocabulary(model) else set()
@@ -238,15 +256,19 @@ class DistillationCriterion(FairseqCriterion):
 
     def _needs_vocabulary(self, model: BaseFairseqModel) -> bool:
         """Whether to project on the vocabulary: for a term, or to tell a validation's perplexity where none has it."""
-        if self.soft_target.is_active or self.masked_lm.is_active:
-            return True
-        return not model.training and model.masked_lm_head is not None
+        return bool(self.vocabulary_terms) or (not model.training and model.masked_lm_head is not None)
+
+    def _vocabulary_has_faded(self) -> bool:
+        return bool(self.vocabulary_terms) and all(term.has_faded for term in self.vocabulary_terms)
 
     def _vocabulary_loss(self, activations: Activations, targets: Tensor, mask_prob: float) -> VocabularyLoss:
         model = activations.model
-        needed = slice(None) if self.soft_targets_everywhere else slice(len(targets))
+        has_soft_targets = self.soft_target.is_active and not self.soft_target.has_faded
+        if self._vocabulary_has_faded():
+            targets = targets[:0]
+        needed = slice(None) if has_soft_targets and self.soft_targets_everywhere else slice(len(targets))
         teachers: List[VocabularyProjection] = []
-        if self.soft_target.is_active:
+        if has_soft_targets:
             teachers.append(model.teacher_projection(activations.teacher_rows()[needed]))
             teachers += model.further_teacher_projections(activations.net_input, activations.rows[needed])
         student = model.vocabulary_projection(activations.student_rows()[needed])

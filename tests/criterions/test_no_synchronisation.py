@@ -131,6 +131,14 @@ def updated(distillation_run: Callable) -> Callable:
         pytest.param({"hidden_weight": 2.0, "relation_weight": 3.0}, {}, id="all terms"),
         pytest.param({"hidden_weight": 2.0, "hidden_distance": "cosine"}, {"encoder_embed_dim": 8}, id="narrow"),
         pytest.param({"schedules": "cosine_weight=linear:1:0:9"}, {"teacher_dtype": "bfloat16"}, id="schedules"),
+        pytest.param(
+            {
+                "relation_heads": 4,
+                "schedules": "cosine_weight=linear:1:0:1,relation_weight=linear:1:0:1,soft_target_weight=linear:1:0:1",
+            },
+            {"teacher_dtype": "bfloat16", "encoder_embed_dim": 8},
+            id="faded terms",
+        ),
     ],
 )
 @pytest.mark.parametrize("autocast_dtype", ["none", "bfloat16"])

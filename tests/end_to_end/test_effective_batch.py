@@ -107,6 +107,22 @@ def test_two_workers_share_the_projection_of_a_narrower_student(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ddp_backend", ["legacy_ddp", "pytorch_ddp"])
+def test_two_workers_go_on_when_terms_have_faded(
+    commands: ForkedCommands, exact_options: Options, tmp_path: Path, ddp_backend: str
+) -> None:
+    """The masked-LM head, which they alone read, still has a gradient, which pytorch_ddp waits for."""
+    fading = partial(exact_options, schedules="soft_target_weight=linear:1:0:3,mlm_weight=linear:1:0:4")
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    expected = commands.run("fairseq-train", *fading(alone), save_dir=alone).assert_succeeded()
+    for name, updates in (("soft_target_loss", 3), ("mlm_loss", 4), ("cosine_loss", 13)):
+        told = [record.get(name) is not None for record in expected.logged("train_inner")]
+        assert told == [True] * updates + [False] * (13 - updates)
+    options = partial(fading, together, update_freq=1)
+    assert_same_training(commands.run_workers(options, 2, together, ddp_backend), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ddp_backend", ["legacy_ddp", "pytorch_ddp"])
 def test_two_of_three_workers_without_any_batch(
     commands: ForkedCommands, exact_options: Options, tmp_path: Path, ddp_backend: str
 ) -> None:

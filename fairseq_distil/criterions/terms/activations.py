@@ -51,6 +51,22 @@ class Activations:
         layer = self.model.teacher.config.layers if layer is None else layer
         return self._gathered(self._teacher_rows, self.teacher_states, layer)
 
+    def of_no_token(self) -> "Activations":
+        """The same of a batch without sequences, whatever layers of the teacher are there.
+
+        A term of it is 0, costs nothing, and gives a gradient of 0 to every parameter that it reads.
+        """
+        teacher = self.model.teacher
+        of_teacher = teacher.encoder.embeddings.word_embeddings.weight.new_zeros(0, 1, teacher.config.width)
+        return Activations(
+            self.model,
+            self.net_input | {"src_tokens": self.net_input["src_tokens"][:0]},
+            {layer: states[:0] for layer, states in self.student_states.items()},
+            dict.fromkeys(range(teacher.config.layers + 1), of_teacher),
+            self.rows[:0],
+            self.widen,
+        )
+
     def _gathered(self, gathered: Dict[int, Tensor], states: Dict[int, Tensor], layer: int) -> Tensor:
         if layer not in gathered:  # once, for terms share them
             gathered[layer] = states[layer].flatten(0, 1)[self.rows]

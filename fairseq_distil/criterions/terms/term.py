@@ -49,6 +49,8 @@ class Term(ABC):
         self.weight: float = getattr(cfg, self.weight_name)
         require_weight(self.weight_name, self.weight)
         self.is_active = self.weight > 0
+        self.has_faded = False
+        """Whether the weight is 0 for the rest of the training, so that its value is of no use."""
 
     @property
     def is_over_all_tokens(self) -> bool:
