@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields
 from functools import partial
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -21,6 +20,7 @@ from fairseq_distil.modules import least_squares
 from fairseq_distil.schedule import parse_schedules
 
 from .distillation_config import DistillationConfig
+from .requirements import require_options_of_use, require_suitable
 from .settings import require_temperature, require_weight
 from .terms import TERMS, Activations, ActivationTerm, Scalar, Term
 from .terms.masked_lm import MaskedLMTerm
@@ -82,20 +82,8 @@ class DistillationCriterion(FairseqCriterion):
         self.soft_targets_everywhere = self.soft_target.is_active and self.soft_target.is_over_all_tokens
 
     def require_options_of_use(self) -> None:
-        """Check that no option is for nothing.
-
-        Raises:
-            UserError: one that is not at its default is of a term without weight
-        """
-        for term in self.other_terms:
-            for option in fields(term.options):
-                value = getattr(self.cfg, option.name)
-                if option.name != term.weight_name and str(value) != str(option.default):
-                    default = "out" if option.default is None else f"at its default, {option.default}"
-                    raise UserError(
-                        f"criterion.{option.name} is {value}, but criterion.{term.weight_name} is 0; raise it, or "
-                        f"leave {option.name} {default}"
-                    )
+        """Check that no option is for nothing; see :func:`require_options_of_use`."""
+        require_options_of_use(self.cfg, self.other_terms)
 
     def fit_to(self, model: BaseFairseqModel) -> None:
         """Check that a model is suitable, and make the projection that its width asks for.
@@ -105,9 +93,9 @@ class DistillationCriterion(FairseqCriterion):
         teacher's by least squares.
 
         Raises:
-            UserError: see :meth:`require_suitable`
+            UserError: see :func:`require_suitable`, or the student is wider than its teacher
         """
-        self.require_suitable(model)
+        require_suitable(self.terms, model, self.mask_prob)
         if not any(term.compares_hidden_states for term in self.terms):
             return
         student_width, teacher_width = model.config.width, model.teacher.config.width
@@ -135,39 +123,6 @@ class DistillationCriterion(FairseqCriterion):
             )
         return super().load_state_dict(state_dict, *arguments, **keywords)
 
-    def require_suitable(self, model: BaseFairseqModel) -> None:
-        """Check that a model and the task's masking have what the terms need.
-
-        Raises:
-            UserError: a term needs a teacher, a masked-LM head or masked tokens that there are none of, or something
-                else of the model that it has not
-        """
-        teacher = getattr(model, "teacher", None)
-        if self.mask_prob == 0:
-            _require_none(
-                [term for term in self.terms if not term.is_over_all_tokens],
-                "masks, but task.mask_prob is 0; raise it, or set them to 0",
-            )
-        if teacher is None:
-            _require_none(
-                [term for term in self.terms if term.needs_teacher],
-                "a teacher, but the model has none; train a teacher_student with --teacher, or set them to 0",
-            )
-        for encoder, role, of_teacher in ((model, "student", False), (teacher, "teacher", True)):
-            if encoder is not None and encoder.masked_lm_head is None:
-                _require_none(
-                    [term for term in self.terms if term.needs_masked_lm_heads and term.needs_teacher >= of_teacher],
-                    f"masked-LM heads, but the {role} has none; set them to 0, or train a head first: "
-                    "--arch distil_encoder --pretrained TEACHER --fit-mlm-head",
-                )
-        if len(getattr(model, "teachers", ())) > 1 and not self.soft_target.is_active:
-            raise UserError(
-                "several teachers have a part in the soft targets alone, but criterion.soft_target_weight is 0; raise "
-                "it, or give one --teacher (model.teacher)"
-            )
-        for term in self.terms:
-            term.require_suitable(model)
-
     def forward(
         self, model: BaseFairseqModel, sample: Dict[str, Any], reduce: bool = True
     ) -> Tuple[Tensor, int, Dict[str, Any]]:
@@ -177,7 +132,7 @@ class DistillationCriterion(FairseqCriterion):
             the loss as a sum, the sample size that it is to be divided by, and sums and counts for the log
 
         Raises:
-            UserError: see :meth:`require_suitable`
+            UserError: see :func:`require_suitable`
         """
         scheduled = self._follow_schedules(model)
         mask_prob = sample.get("mask_prob", self.mask_prob)
@@ -245,7 +200,7 @@ class DistillationCriterion(FairseqCriterion):
         """Run both models, as far as the terms need them."""
         teacher_terms = [term for term in self.terms if term.needs_teacher and not term.has_faded]
         if teacher_terms:
-            self.require_suitable(model)
+            require_suitable(self.terms, model, self.mask_prob)
         for_vocabulary = {model.config.layers} if self._needs_vocabulary(model) else set()
         student_layers = sorted(for_vocabulary.union(*(term.student_layers(model) for term in self.terms)))
         states = model(**net_input, features_only=True, layers=tuple(student_layers))[1]["inner_states"]
@@ -305,13 +260,6 @@ class DistillationCriterion(FairseqCriterion):
     def logging_outputs_can_be_summed() -> bool:
         """All values are sums, the same keys from every worker."""
         return True
-
-
-def _require_none(terms: List[Term], needed: str) -> None:
-    """Raise a UserError if there are terms, which need what there is not."""
-    if terms:
-        names = " and ".join(f"criterion.{term.weight_name}" for term in terms)
-        raise UserError(f"the terms of {names} need {needed}")
 
 
 def _masked_lm_perplexity(meters: MetersDict) -> float:
