@@ -2,17 +2,20 @@
 
 import io
 import os
+import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.serialization import MAGIC_NUMBER
 
 from fairseq_distil.checkpoints.load_errors import NOT_A_CHECKPOINT, explain_load_error
 from fairseq_distil.checkpoints.pickle_check import check_pickle
 from fairseq_distil.checkpoints.zip_check import is_zip, require_plain_zip
 from fairseq_distil.errors import UserError, naming
 
+FIRST_BYTES_OF_OLD_FORMAT = pickle.dumps(MAGIC_NUMBER, 2)
 LENGTH = 8
 """Bytes before the values of a storage in files of torch's old versions: how many there are."""
 
@@ -22,22 +25,29 @@ def load_checked(path: Path | str, mmap: bool = False) -> Any:
 
     Args:
         path: of the file, which torch wrote, in its present format or in that of its versions before 1.6
-        mmap: whether to leave the values of tensors in the file until they are used, in the present format alone
+        mmap: whether to leave the values of tensors in the file until they are used, which the old format never does
 
     Raises:
         OSError: there is no such file, or it cannot be opened
         UserError: it is damaged, or not plain
     """
-    check = _check_pickle_of_zip if is_zip(path) else _check_old_format
+    is_present_format = is_zip(path)
+    check = _check_pickle_of_zip if is_present_format else _check_old_format
     require_plain_zip(path)
     with naming(path):
         try:
             check(path)
-            return torch.load(path, map_location="cpu", mmap=mmap, weights_only=True)
+            return torch.load(path, map_location="cpu", mmap=mmap and is_present_format, weights_only=True)
         except UserError:
             raise
         except Exception as error:  # torch raises almost anything on a file of another kind
             raise UserError(explain_load_error(error)) from error
+
+
+def is_old_format(path: Path | str) -> bool:
+    """Whether a file begins as torch before 1.6 began it."""
+    with open(path, "rb") as file:
+        return file.read(len(FIRST_BYTES_OF_OLD_FORMAT)) == FIRST_BYTES_OF_OLD_FORMAT
 
 
 def _check_pickle_of_zip(path: Path | str) -> None:

@@ -3,17 +3,13 @@
 import logging
 import os
 import re
-import zipfile
 from collections.abc import Iterable
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
 
-from fairseq_distil.checkpoints.atomic_saving import copy_atomically, not_finite_in, trained_tensors
-from fairseq_distil.checkpoints.checked_loading import load_checked
+from fairseq_distil.checkpoints.atomic_saving import copy_atomically
+from fairseq_distil.checkpoints.checkpoint_fault import fault_of, read_trained
 from fairseq_distil.checkpoints.load_errors import fault_of_the_system
-from fairseq_distil.checkpoints.tensor_check import require_held
-from fairseq_distil.checkpoints.zip_check import require_plain_zip
 from fairseq_distil.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -23,63 +19,64 @@ NUMBERED = re.compile(r"checkpoint(\d+|_\d+_\d+)\.pt")
 BEST = re.compile(r"checkpoint(_best|\.best_.*)\.pt")
 
 
-def is_whole(path: Path) -> bool:
-    """Whether every value is as it was written, by the checksums that the file holds, finite, and torch can read it.
-
-    torch does not look at the checksums, and takes records for something else by some of the bits that describe them.
-
-    Raises:
-        UserError: the disk or the memory does not let it be read, which tells nothing of the file
-    """
-    try:
-        require_plain_zip(path)  # before a record is expanded
-        with zipfile.ZipFile(path) as archive:
-            if archive.testzip() is not None:
-                return False
-        return not_finite_in(_read(path)) is None
-    except Exception as error:  # damage can make anything of a file
-        _require_damage(path, error)
-        return False
-
-
 def fall_back_if_damaged(last: Path, best_comes_first: bool = False) -> None:
     """Put the newest whole checkpoint of its folder in the place of a ``checkpoint_last.pt`` that is not whole.
 
     A whole one stays, unless a save was interrupted: fairseq writes the numbered and the best one before the last.
-    A damaged one is kept under another name. One that is missing beside numbered ones is one that a run had no time to
-    write for the first time; so is one beside the best, of a run whose first checkpoint may be that.
+    A damaged one is kept under another name. One that is refused though nothing tells of damage stays where it is. One
+    that is missing beside numbered ones is one that a run had no time to write for the first time; so is one beside
+    the best, of a run whose first checkpoint may be that.
 
     Args:
         last: path of ``checkpoint_last.pt``
         best_comes_first: whether an epoch's end writes no numbered one, see ``--no-epoch-checkpoints``
 
     Raises:
-        UserError: it is damaged, and no other is whole; or see :func:`is_whole`
+        UserError: it is refused, or damaged, and no other is whole; or see :func:`fault_of`
     """
-    is_there = last.is_file()
-    if is_there and is_whole(last):
+    if not last.is_file():
+        newest = _newest_where_none_is_last(last.parent, best_comes_first)
+        if newest is not None:
+            _go_on_from(newest, last, "missing")
+        return
+    fault = fault_of(last)
+    if fault is None:
         _finish_interrupted_save(last)
         return
-    newest = _newest_whole(last.parent, (NUMBERED, BEST) if is_there else (NUMBERED,))
-    if newest is None and best_comes_first:
-        newest = _newest_whole(last.parent, (BEST,))
-    if newest is not None:
-        kept = _new_name_of_damaged(last)
-        state = f"damaged, and kept as {kept.name}" if is_there else "missing"
-        logger.warning(
-            "%s: %s; the run goes on from %s, the newest that is whole; to start from nothing instead, give another "
-            "--save-dir (checkpoint.save_dir), or take all checkpoints away",
-            last,
-            state,
-            newest.name,
-        )
-        if is_there:
-            _keep(last, kept)
-        copy_atomically(str(newest), str(last), overwrite=True)
-    elif is_there:
+    if not fault.is_damage:
+        newest = _newest_where_none_is_last(last.parent, best_comes_first)
+        beginning = "start from nothing" if newest is None else f"go on from {newest.name}, the newest that is whole"
         raise UserError(
-            f"{last}: damaged, and no other checkpoint in this folder is whole; take it away to start from nothing"
+            f"{last}: refused, and stays as it is, for nothing shows that the disk damaged it: {fault.reason}; take it "
+            f"away to {beginning}"
         )
+    newest = _newest_whole(last.parent, (NUMBERED, BEST))
+    if newest is None:
+        raise UserError(
+            f"{last}: damaged, and no other checkpoint in this folder is whole: {fault.reason}; take it away to start "
+            "from nothing"
+        )
+    kept = _new_name_of_damaged(last)
+    _go_on_from(newest, last, f"damaged, and kept as {kept.name}, for {fault.reason}", kept)
+
+
+def _go_on_from(newest: Path, last: Path, state: str, kept: Path | None = None) -> None:
+    """Tell it, and put one checkpoint in the place of another, which is kept under a new name if it is there."""
+    logger.warning(
+        "%s: %s; the run goes on from %s, the newest that is whole; to start from nothing instead, give another "
+        "--save-dir (checkpoint.save_dir), or take all checkpoints away",
+        last,
+        state,
+        newest.name,
+    )
+    if kept is not None:
+        _keep(last, kept)
+    copy_atomically(str(newest), str(last), overwrite=True)
+
+
+def _newest_where_none_is_last(folder: Path, best_comes_first: bool) -> Path | None:
+    newest = _newest_whole(folder, (NUMBERED,))
+    return _newest_whole(folder, (BEST,)) if newest is None and best_comes_first else newest
 
 
 def _finish_interrupted_save(last: Path) -> None:
@@ -124,10 +121,8 @@ def _newest_whole(
     others = [path for path in named if path.is_file()]
     if not_before is not None:
         others = [path for path in others if not _was_written_before(path, not_before)]
-    for path in sorted(others, key=_updates, reverse=True):
-        if _updates(path) > more_than and is_whole(path):
-            return path
-    return None
+    made = {path: updates for path in others if (updates := _updates(path)) > more_than}
+    return next((path for path in sorted(made, key=made.__getitem__, reverse=True) if fault_of(path) is None), None)
 
 
 def _was_written_before(path: Path, other: Path) -> bool:
@@ -137,25 +132,12 @@ def _was_written_before(path: Path, other: Path) -> bool:
 
 
 def _updates(path: Path) -> int:
-    """Updates made; 0 if the file does not tell, for it is damaged, or of something else, or cannot be read."""
+    """Updates made; 0 if the file does not tell: it is damaged, refused, or of something else, or cannot be read."""
     try:
-        return int(_read(path)["optimizer_history"][-1]["num_updates"])
-    except Exception as error:  # as above
-        if fault := fault_of_the_system(error):
-            logger.warning("%s: left out, for it cannot be read: %s", path, fault)
+        return int(read_trained(path)["optimizer_history"][-1]["num_updates"])
+    except Exception as error:  # damage can make anything of a file
+        if reason := fault_of_the_system(error):
+            logger.warning("%s: left out, for it cannot be read: %s", path, reason)
+        elif (fault := fault_of(path)) is not None and not fault.is_damage:
+            logger.warning("%s: left out, for it is refused: %s", path, fault.reason)
         return 0
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Of files that nobody has looked at; tensors may not have the same values by so many names that all take ages."""
-    state = load_checked(path, mmap=True)
-    require_held({str(index): tensor for index, (_, tensor) in enumerate(trained_tensors(state))})
-    return state
-
-
-def _require_damage(path: Path, error: Exception) -> None:
-    fault = fault_of_the_system(error)
-    if fault is not None:
-        raise UserError(
-            f"{path}: cannot be read: {fault}; it may be whole, and stays as it is: mend that, and start again"
-        ) from error

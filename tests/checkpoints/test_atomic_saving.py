@@ -14,7 +14,7 @@ from fairseq.file_io import PathManager
 from fairseq_distil import atomic_file
 from fairseq_distil.checkpoints import atomic_saving
 from fairseq_distil.checkpoints.atomic_saving import copy_atomically, save_atomically
-from fairseq_distil.checkpoints.fall_back import is_whole
+from fairseq_distil.checkpoints.checkpoint_fault import fault_of
 from fairseq_distil.errors import UserError
 
 from ..limits import no_file_larger_than
@@ -38,7 +38,7 @@ def test_fairseq_writes_and_copies_checkpoints_this_way() -> None:
 
 def test_save(path: Path) -> None:
     save_atomically(CHECKPOINT, str(path))
-    assert is_whole(path)
+    assert fault_of(path) is None
     torch.testing.assert_close(torch.load(path), CHECKPOINT, rtol=0, atol=0)
     assert list(path.parent.iterdir()) == [path]
 
@@ -48,7 +48,7 @@ def test_metrics_that_are_numpys_are_saved_as_plain_numbers(path: Path) -> None:
     f1 = np.float64(69.25)
     extra = {"best": f1, "val_loss": f1, "metrics": {"valid": [(0, "f1", "AverageMeter", {"sum": f1, "count": 3})]}}
     save_atomically(CHECKPOINT | {"extra_state": extra}, str(path))
-    assert is_whole(path)
+    assert fault_of(path) is None
     stored = torch.load(path)["extra_state"]
     assert stored == extra and type(stored["best"]) is float
     assert type(stored["metrics"]["valid"][0][3]["sum"]) is float
@@ -94,7 +94,7 @@ def test_a_disk_that_is_full_for_a_moment(
         monkeypatch.setattr("time.sleep", lambda _: lift())
         save_atomically(CHECKPOINT, str(path))
     assert caplog.text.count("not written: File too large; trying again") == 1
-    assert is_whole(path)
+    assert fault_of(path) is None
     torch.testing.assert_close(torch.load(path), CHECKPOINT, rtol=0, atol=0)
 
 
@@ -173,7 +173,7 @@ def test_the_post_mortem_is_no_error_of_its_own(path: Path, caplog: pytest.LogCa
     assert "crash.pt: not written, for model.weight holds" in caplog.text and "File too large" in caplog.text
     assert not crash.exists()
     save_atomically(CHECKPOINT, str(crash))
-    assert is_whole(crash)
+    assert fault_of(crash) is None
 
 
 def test_a_mistake_of_the_user_needs_no_post_mortem(path: Path) -> None:
@@ -184,10 +184,10 @@ def test_a_mistake_of_the_user_needs_no_post_mortem(path: Path) -> None:
         except ValueError:
             save_atomically(CHECKPOINT, str(crash))
             save_atomically(CHECKPOINT, str(path))
-        assert is_whole(path) and crash.exists() == is_written
+        assert fault_of(path) is None and crash.exists() == is_written
 
 
 def test_a_name_in_the_current_folder(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(path.parent)
     save_atomically(CHECKPOINT, path.name)
-    assert is_whole(path)
+    assert fault_of(path) is None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fairseq_distil.checkpoints.fall_back import is_whole
+from fairseq_distil.checkpoints.checkpoint_fault import fault_of
 
 from .commands import ForkedCommands, Run
 from .conftest import STUDENT, Options
@@ -34,7 +34,7 @@ def updates_of(save_dir: Path) -> int:
     """Most updates made, of checkpoints that must all be whole; 0 if there is none."""
     updates = [0]
     for checkpoint in save_dir.glob("checkpoint*.pt"):
-        assert is_whole(checkpoint), checkpoint
+        assert fault_of(checkpoint) is None, checkpoint
         updates.append(torch.load(checkpoint)["optimizer_history"][-1]["num_updates"])
     return max(updates)
 

@@ -15,7 +15,7 @@ from fairseq.logging import metrics
 from fairseq.trainer import Trainer
 from hypothesis import strategies as st
 
-from fairseq_distil.checkpoints.fall_back import is_whole
+from fairseq_distil.checkpoints.checkpoint_fault import fault_of
 
 from ..conftest import TINY
 from .conftest import Fuzz
@@ -152,7 +152,7 @@ def test_what_a_run_goes_on_from(
 ) -> None:
     def read(content: bytes) -> None:
         (tmp_path / "hostile.pt").write_bytes(content)
-        is_whole(tmp_path / "hostile.pt")  # which a run begins with if this is its checkpoint_last.pt
+        fault_of(tmp_path / "hostile.pt")  # which a run begins with if this is its checkpoint_last.pt
         made = trainer()
         go_on(made)
         made.cfg.checkpoint.no_save = True
