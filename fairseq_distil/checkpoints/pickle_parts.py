@@ -9,7 +9,7 @@ from fairseq_distil.checkpoints.load_errors import NOT_A_CHECKPOINT
 from fairseq_distil.errors import UserError
 
 METADATA = "_metadata"
-"""The one attribute of a state dict: versions of its modules."""
+"""The one attribute of a state dict: versions of its modules, and whether tensors are to take their places."""
 DICTS = ("dict", "OrderedDict")
 MOST_DEPTH = 100
 MOST_DIMENSIONS = 16
@@ -43,7 +43,7 @@ class Part:
     """whether something holds it, after which it must not change: this makes circles impossible"""
     is_empty: bool = True
     is_of_counts: bool = True
-    """whether all that a dictionary holds are whole numbers; ``is_metadata``, dictionaries of these"""
+    """whether all that a dictionary holds are whole numbers, or true or false; ``is_metadata``, dictionaries of these"""
     is_metadata: bool = True
     is_attributes: bool = True
     """whether its keys are names of settings; ``has_metadata``, whether it is the one attribute of a state dict"""
@@ -71,7 +71,7 @@ class Part:
         require(type(key) is str or is_small, "has a key that is neither text nor a small number")
         self.put(value)
         is_dict = isinstance(value, Part) and value.kind in DICTS
-        self.is_of_counts &= type(value) is int
+        self.is_of_counts &= type(value) in (int, bool)
         self.is_metadata &= is_dict and value.is_of_counts
         self.is_attributes &= type(key) is str and not key.startswith("__")
         self.has_metadata &= key == METADATA and is_dict and value.is_metadata

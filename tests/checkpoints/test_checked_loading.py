@@ -46,7 +46,7 @@ def test_what_torch_writes(tmp_path: Path, is_zip: bool) -> None:
             weight=shared, tied=shared, column=shared.T, none=torch.ones(0), half=FOUR.half()
         ),
     }
-    state["model"]._metadata = collections.OrderedDict({"": {"version": 1}})
+    state["model"]._metadata = collections.OrderedDict({"": {"version": 1, "assign_to_params_buffers": True}})
     torch.save(state, tmp_path / "x.pt", _use_new_zipfile_serialization=is_zip)
     read = load_checked(tmp_path / "x.pt")
     assert read["args"] == state["args"] and read["model"]._metadata == state["model"]._metadata
