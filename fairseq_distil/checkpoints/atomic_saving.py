@@ -31,6 +31,8 @@ ATTEMPTS = 3
 SECONDS_BETWEEN_ATTEMPTS = 2.5
 TRAINED = ("model", "criterion", "last_optimizer_state")
 """What a checkpoint holds that training changes; a criterion may have weights of its own."""
+AVERAGES = ("ema", "ema_fp32_params")
+"""In ``extra_state``: the averages of the weights that ``--store-ema`` keeps."""
 POST_MORTEM = "crash.pt"
 """What fairseq's trainer writes before it ends with an error, which is to be told whether or not this succeeds.
 
@@ -129,7 +131,10 @@ def trained_tensors(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, Tensor
 
     Where each level holds the one below it twice, thirty levels have a billion paths.
     """
-    unread = [(part, checkpoint.get(part)) for part in reversed(TRAINED)]
+    extra = checkpoint.get("extra_state")
+    averages = extra if isinstance(extra, Mapping) else {}
+    unread = [(f"extra_state.{part}", averages.get(part)) for part in reversed(AVERAGES)]
+    unread += [(part, checkpoint.get(part)) for part in reversed(TRAINED)]
     seen = set()
     while unread:
         name, value = unread.pop()

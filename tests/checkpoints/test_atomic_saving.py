@@ -2,6 +2,7 @@
 
 import io
 import logging
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,19 @@ def test_moments_that_are_not_finite_are_not_written(path: Path) -> None:
     with pytest.raises(UserError, match="not written, for last_optimizer_state.state.0.exp_avg_sq holds values"):
         save_atomically(checkpoint, str(path))
     assert path.read_bytes() == OLD
+
+
+@pytest.mark.parametrize("part", ["ema", "ema_fp32_params"])
+def test_averages_that_are_not_finite_are_not_written(part: str, path: Path) -> None:
+    """As fairseq's ``--store-ema`` keeps them; of finite weights, they are not where their type has no room."""
+    averages = OrderedDict(weight=torch.tensor([1.0, torch.inf]))
+    checkpoint = CHECKPOINT | {"extra_state": {part: averages}}
+    with pytest.raises(UserError, match=f"not written, for extra_state.{part}.weight holds values that are not finite"):
+        save_atomically(checkpoint, str(path))
+    assert path.read_bytes() == OLD
+    averages["weight"][1] = 2.0
+    save_atomically(checkpoint, str(path))
+    assert fault_of(path) is None
 
 
 def test_what_iopath_would_write_is_checked_first(path: Path) -> None:
