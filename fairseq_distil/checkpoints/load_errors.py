@@ -7,6 +7,8 @@ import re
 from fairseq_distil.errors import chain_of
 
 NOT_A_CHECKPOINT = "not a checkpoint that can be loaded safely, or damaged"
+CLONE = "save it again with a clone() of each tensor"
+"""What to do about views, which may hold less than they claim, or more than they show."""
 ADVICE = re.compile("weights_only|safe_globals")
 NO_MEMORY = os.strerror(errno.ENOMEM)
 """In torch's errors too."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from fairseq_distil.checkpoints.load_errors import NOT_A_CHECKPOINT
+from fairseq_distil.checkpoints.load_errors import CLONE, NOT_A_CHECKPOINT
 from fairseq_distil.errors import UserError
 
 METADATA = "_metadata"
@@ -100,8 +100,10 @@ def require_tensor(storage: Any, offset: Any, size: Any, strides: Any) -> None:
     lengths, steps = of_kind(size, "tuple").items, of_kind(strides, "tuple").items
     is_fine = len(lengths) == len(steps) <= MOST_DIMENSIONS and all(map(is_size, [offset, *lengths, *steps]))
     require(is_fine, "has a tensor of impossible sizes")
-    require(offset + math.prod(lengths) <= values.count, "has a tensor that claims more values than its storage holds")
-    require(0 in lengths or is_without_gaps(lengths, steps), "has a tensor that is a view of scattered values")
+    is_held = offset + math.prod(lengths) <= values.count
+    require(is_held, f"has a tensor that claims more values than its storage holds; {CLONE}")
+    is_plain = 0 in lengths or is_without_gaps(lengths, steps)
+    require(is_plain, f"has a tensor that is a view of scattered values; {CLONE}")
 
 
 def is_without_gaps(lengths: Sequence[int], steps: Sequence[int]) -> bool:

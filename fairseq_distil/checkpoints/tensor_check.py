@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fairseq_distil.checkpoints.load_errors import CLONE
 from fairseq_distil.errors import UserError
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -23,11 +24,11 @@ def require_held(weights: Any) -> None:
         raise UserError("not a state dict of tensors")
     for name, tensor in weights.items():
         if not is_dense(tensor):
-            raise UserError(f"not a state dict of tensors: {name} is not a dense tensor with values")
+            raise UserError(f"not a state dict of tensors: {name} is not a dense tensor with values; save it as one")
     claimed = sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
     storages = {storage.data_ptr(): storage.nbytes() for storage in map(Tensor.untyped_storage, weights.values())}
-    if claimed > MOST_NAMES_OF_A_TENSOR * sum(storages.values()):
-        raise UserError(f"its tensors claim {claimed:,} bytes, but it holds {sum(storages.values()):,}")
+    if claimed > MOST_NAMES_OF_A_TENSOR * (held := sum(storages.values())):
+        raise UserError(f"its tensors claim {claimed:,} bytes, but it holds {held:,}; {CLONE}")
 
 
 def require_held_optimizer_state(state: Any) -> None:

@@ -59,7 +59,9 @@ def test_a_view_of_one_value_is_not_expanded(part: str, tmp_path: Path) -> None:
     path = write(tmp_path / "checkpoint_last.pt", updates=3)
     torch.save(torch.load(path) | {part: {"weight": torch.zeros(1).expand(10**12)}}, path)
     with no_more_memory_than(2**30):
-        assert fault_of(path) == Fault("its pickle has a tensor that claims more values than its storage holds", False)
+        fault = fault_of(path)
+    reason = "its pickle has a tensor that claims more values than its storage holds"
+    assert fault == Fault(f"{reason}; save it again with a clone() of each tensor", is_damage=False)
 
 
 @every_part

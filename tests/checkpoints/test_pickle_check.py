@@ -126,6 +126,11 @@ def test_tensors_whose_values_are_not_in_the_file(content: Any, reason: str) -> 
     assert reason in refusal(pickled(content))
 
 
+@pytest.mark.parametrize("view", [torch.zeros(1).expand(5), torch.zeros(4, 6)[:, 1:3]])
+def test_views_are_refused_with_what_to_do(view: torch.Tensor) -> None:
+    assert refusal(written({"weight": view})).endswith("; save it again with a clone() of each tensor")
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
