@@ -10,19 +10,18 @@ import os
 import shutil
 import sys
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import torch
 from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
 from torch import Tensor
 
 from fairseq_distil.atomic_file import ASIDE_PATTERN, remove_left_behind, replace_whole
+from fairseq_distil.checkpoints.readable_parts import readable
 from fairseq_distil.errors import UserError, chain_of
 
 logger = logging.getLogger(__name__)
@@ -60,8 +59,8 @@ def save_atomically(checkpoint: Mapping[str, Any], filename: str, async_write: b
     if is_post_mortem and isinstance(sys.exception(), UserError):
         logger.info("%s: not written, for the run ends with a line that tells what to do", filename)
         return
-    if "extra_state" in checkpoint:
-        checkpoint = {**checkpoint, "extra_state": _in_plain_numbers(checkpoint["extra_state"])}
+    parts = {name: checkpoint[name] for name in (*TRAINED, "extra_state") if name in checkpoint}
+    checkpoint = {**checkpoint, **readable(parts)}
     try:
         _require_finite(checkpoint, filename)
         if async_write or not PathManager.supports_rename(filename):
@@ -98,15 +97,6 @@ def copy_atomically(source_path: str, destination_path: str, overwrite: bool = F
 def remove_unfinished(folder: Path) -> None:
     """Remove the checkpoints in a folder that were not whole yet when the processes that wrote them were killed."""
     remove_left_behind(folder, f"checkpoint*.pt*{ASIDE_PATTERN}", f"{POST_MORTEM}{ASIDE_PATTERN}")
-
-
-def _in_plain_numbers(value: Any) -> Any:
-    """Without numpy's scalars, as which some of fairseq's metrics come, and which safe loading refuses."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if type(value) in (dict, OrderedDict):
-        return type(value)((key, _in_plain_numbers(part)) for key, part in value.items())
-    return type(value)(map(_in_plain_numbers, value)) if type(value) in (list, tuple) else value
 
 
 def _require_finite(checkpoint: Mapping[str, Any], filename: str) -> None:
