@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fairseq_distil.checkpoints.import_transformers import import_transformers
 from fairseq_distil.checkpoints.source_vocabulary import read_vocabulary
 from fairseq_distil.errors import UserError
 
@@ -103,3 +104,46 @@ def test_what_transformers_says_names_the_directory(bert: Path) -> None:
     change(bert / "tokenizer_config.json", tokenizer_class=[])
     with pytest.raises(UserError, match=f"^{bert}: transformers cannot load a tokeniser from it: "):
         read_vocabulary(bert)
+
+
+IDS = [10**12, -1, 1.5, "x", True, None]
+
+
+def with_piece_in_vocabulary(directory: Path, index: Any) -> Path:
+    content = json.loads((directory / "tokenizer.json").read_text())
+    content["model"]["vocab"]["new"] = index
+    (directory / "tokenizer.json").write_text(json.dumps(content))
+    return directory / "tokenizer.json"
+
+
+def with_added_token(directory: Path, index: Any) -> Path:
+    content = json.loads((directory / "tokenizer.json").read_text())
+    content["added_tokens"].append({**content["added_tokens"][0], "content": "new", "id": index})
+    (directory / "tokenizer.json").write_text(json.dumps(content))
+    return directory / "tokenizer.json"
+
+
+def with_added_tokens_file(directory: Path, index: Any) -> Path:
+    (directory / "tokenizer.json").unlink()
+    (directory / "added_tokens.json").write_text(json.dumps({"new": index}))
+    return directory / "added_tokens.json"
+
+
+@pytest.mark.parametrize("index", IDS)
+@pytest.mark.parametrize("write", [with_piece_in_vocabulary, with_added_token, with_added_tokens_file])
+def test_ids_that_no_vocabulary_has(bert: Path, write: Callable[[Path, Any], Path], index: Any) -> None:
+    path = write(bert, index)
+    with pytest.raises(UserError) as refused:
+        read_vocabulary(bert)
+    expected = f"{path}: gives 'new' the id {index!r}, expected one from 0 to 2,147,483,647; give a directory that "
+    assert str(refused.value).startswith(expected)
+
+
+def test_an_id_beyond_the_embeddings(make_source: Callable) -> None:
+    """transformers gives an added token the next id that is free, whatever the file says."""
+    bert = make_source("bert", lambda model, directory: model.save_pretrained(directory)).directory
+    with_piece_in_vocabulary(bert, 10**9)
+    with pytest.raises(
+        UserError, match=f"^{bert}: its tokeniser has 1,000,000,001 pieces, its embeddings [0-9]+ rows$"
+    ):
+        import_transformers(bert, None)
