@@ -43,7 +43,7 @@ class Part:
     """whether something holds it, after which it must not change: this makes circles impossible"""
     is_empty: bool = True
     is_of_counts: bool = True
-    """whether all that a dictionary holds are whole numbers, or true or false; ``is_metadata``, dictionaries of these"""
+    """whether all that a dictionary holds are whole numbers or booleans; ``is_metadata``, dictionaries of these"""
     is_metadata: bool = True
     is_attributes: bool = True
     """whether its keys are names of settings; ``has_metadata``, whether it is the one attribute of a state dict"""

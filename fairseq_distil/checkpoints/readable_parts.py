@@ -1,4 +1,4 @@
-"""What training has in types or storages that safe loading refuses, in those that it takes: a run reads what it writes."""
+"""What training has in types or storages that safe loading refuses, in those that it takes."""
 
 from collections import Counter, OrderedDict
 from typing import Any
