@@ -247,7 +247,7 @@ class DistillationCriterion(FairseqCriterion):
         ``teacher_agreement`` are fractions of masked tokens. What schedules change in training is told as
         ``scheduled_NAME``.
         """
-        totals = {key: sum(log[key] for log in logging_outputs) for key in logging_outputs[0]}
+        totals = _as_numbers({key: sum(log[key] for log in logging_outputs) for key in logging_outputs[0]})
         scheduled = [Scalar(key, key, LOSS.count) for key in totals if key.startswith(SCHEDULED)]
         for scalar in (LOSS, *(scalar for term in TERMS for scalar in term.scalars()), *scheduled):
             if scalar.total in totals and totals[scalar.count] > 0:
@@ -260,6 +260,15 @@ class DistillationCriterion(FairseqCriterion):
     def logging_outputs_can_be_summed() -> bool:
         """All values are sums, the same keys from every worker."""
         return True
+
+
+def _as_numbers(totals: Dict[str, Any]) -> Dict[str, float]:
+    """Copy all sums from the device at once: fairseq asks for the means at every update, and would wait for each."""
+    tensors = {key: total for key, total in totals.items() if torch.is_tensor(total)}
+    if not tensors:
+        return totals
+    numbers = torch.stack([total.double() for total in tensors.values()]).tolist()
+    return {**totals, **dict(zip(tensors, numbers, strict=True))}
 
 
 def _masked_lm_perplexity(meters: MetersDict) -> float:

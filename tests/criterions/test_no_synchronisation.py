@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from fairseq import optim
+from fairseq.logging import metrics
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 from torch.overrides import TorchFunctionMode
@@ -153,6 +154,37 @@ def test_an_update_never_waits(
         log = update(run, optimizer, sample)
     assert not torch.equal(parameters_to_vector(run.model.parameters()), before)
     assert log["loss"].isfinite() and not log["loss"].requires_grad
+
+
+class CountingCopies(TorchFunctionMode):
+    """Notes what copies from the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_function__(self, function: Any, types: Any, arguments: tuple = (), keywords: dict | None = None) -> Any:
+        if (name := getattr(function, "__name__", "")) in COPYING:
+            self.names.append(name)
+        return function(*arguments, **(keywords or {}))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_log_of_an_update_is_one_copy(updated: Callable, workers: int) -> None:
+    """fairseq's trainer asks for all means at every update, whether or not they are printed."""
+    objective = {"hidden_weight": 2.0, "relation_weight": 3.0, "schedules": "cosine_weight=linear:1:0:9"}
+    run, optimizer = updated(objective, {})
+    logs = [update(run, optimizer, run.batch(indices=[3, 4, 5])) for _ in range(2)]
+    if workers > 1:  # fairseq has then summed the logs of all of them, as tensors on the device
+        logs = [{name: torch.as_tensor(sum(log[name] for log in logs), dtype=torch.double) for name in logs[0]}]
+    with metrics.aggregate(new_root=True) as means, CountingCopies() as copies, NoWaiting():
+        type(run.criterion).reduce_metrics(logs)
+        found = means.get_smoothed_values()
+    assert copies.names == ["tolist"]
+    assert {"loss", "soft_target_loss", "mlm_ppl", "hidden_loss", "relation_loss"} < found.keys()
+    assert found["cosine_loss"] == pytest.approx(
+        sum(float(log["cosine_loss"]) for log in logs) / sum(int(log["cosine_tokens"]) for log in logs), abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("known", ["has_padding", "positions"])
