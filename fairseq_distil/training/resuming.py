@@ -17,6 +17,7 @@ from fairseq_distil.checkpoints.fall_back import fall_back_if_damaged
 from fairseq_distil.checkpoints.training_state import IS_UNFINISHED
 from fairseq_distil.data.dictionary_check import require_same_symbols
 from fairseq_distil.errors import UserError
+from fairseq_distil.optim.half_precision import fit_half_precision
 from fairseq_distil.tasks.numerical_guard import guard
 from fairseq_distil.workers import act_first
 
@@ -43,7 +44,7 @@ def load_checkpoint(cfg: DictConfig, trainer: Trainer, **settings: Any) -> tuple
 
     Raises:
         UserError: there are checkpoints, but none that is whole; or the one at hand is of a run with other settings;
-            or this run's settings need a GPU that is not used
+            or this run's settings need a GPU that is not used, or an optimiser that does with half precision alone
         SystemExit: SIGTERM came meanwhile, see :meth:`SurvivingLoop.train`
     """
     if trainer.cfg.common.fp16 and not trainer.cuda:
@@ -51,6 +52,7 @@ def load_checkpoint(cfg: DictConfig, trainer: Trainer, **settings: Any) -> tuple
             "--fp16 (common.fp16) needs a GPU, and none is used; leave it out, or give --autocast-dtype bfloat16 "
             "(task.autocast_dtype)"
         )
+    fit_half_precision(trainer.cfg)
     guard(trainer.task)
     act_first(trainer.data_parallel_rank == 0, partial(_prepare_folder, cfg, trainer))
     with misfits_in_one_line(cfg.restore_file):
