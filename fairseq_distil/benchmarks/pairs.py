@@ -2,12 +2,15 @@
 
 import json
 import math
+import os
 import shlex
 import shutil
 import signal
 import statistics
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from fairseq_distil.errors import UserError
@@ -17,15 +20,21 @@ SAME_WORK = ("batch", "length", "padding", "layers", "width", "heads", "vocab", 
 NEEDED = ("seconds_per_step", "peak_mib")
 
 
-def run_for_record(command: Sequence[str]) -> dict[str, Any]:
+def run_for_record(command: Sequence[str], seconds: float | None = None) -> dict[str, Any]:
     """Run a command; the last line that it prints is its record.
 
+    Args:
+        command: with its arguments
+        seconds: after which it is killed
+
     Raises:
-        UserError: it cannot be run, it fails, or it prints something else
+        UserError: it cannot be run, it fails, it takes longer, or it prints something else
     """
     shown = shlex.join(command)
     try:
-        ended = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        ended = _run(command, seconds)
+    except subprocess.TimeoutExpired as error:
+        raise UserError(f"{shown}: killed, not having ended in {seconds:g} seconds; see --peer-timeout") from error
     except OSError as error:
         raise UserError(f"{shown}: {error}") from error
     if ended.returncode < 0:
@@ -48,6 +57,19 @@ def run_for_record(command: Sequence[str]) -> dict[str, Any]:
     return record
 
 
+def _run(command: Sequence[str], seconds: float | None) -> subprocess.CompletedProcess[str]:
+    """In a session of its own, so that what the command has started ends with it, and holds no pipe open."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
+    with subprocess.Popen(command, start_new_session=True, **pipes) as process:
+        try:
+            output = process.communicate(timeout=seconds)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, *output)
+
+
 def _name_of_signal(number: int) -> str:
     try:
         return signal.Signals(number).name
@@ -59,8 +81,16 @@ def _is_measured(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
 
 
-def alternate(ours: Sequence[str], other: Sequence[str], pairs: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def alternate(
+    ours: Sequence[str], other: Sequence[str], pairs: int, seconds_of_other: float | None = None
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Yield the records of each pair. Who goes first changes from pair to pair, so that a drift of the machine cancels.
+
+    Args:
+        ours: a command
+        other: another command
+        pairs: turns of each
+        seconds_of_other: after which the other one is killed
 
     Raises:
         UserError: one is no command; see also :func:`run_for_record`; or the two do not measure the same
@@ -68,10 +98,11 @@ def alternate(ours: Sequence[str], other: Sequence[str], pairs: int) -> Iterator
     for command in (ours, other):
         if shutil.which(command[0]) is None:
             raise UserError(f"{shlex.join(command)}: no command {command[0]} is found")
+    run = {"ours": partial(run_for_record, ours), "other": partial(run_for_record, other, seconds_of_other)}
     for pair in range(pairs):
         records = {}
         for name in ("ours", "other") if pair % 2 == 0 else ("other", "ours"):
-            records[name] = run_for_record(ours if name == "ours" else other)
+            records[name] = run[name]()
         require_same_work(records["ours"], records["other"])
         yield records["ours"], records["other"]
 

@@ -1,6 +1,7 @@
 """What scripts/benchmark_training.py does with its options."""
 
 import argparse
+import math
 import shlex
 import sys
 import tempfile
@@ -35,6 +36,8 @@ AGAINST = {
 }
 """What the other one of a pair does differently."""
 PAIRS = 5
+PEER_TIMEOUT = 1800.0
+"""In seconds, of one turn."""
 
 
 def parse_options(arguments: Sequence[str] | None, description: str | None = None) -> argparse.Namespace:
@@ -56,6 +59,9 @@ def parse_options(arguments: Sequence[str] | None, description: str | None = Non
     modes.add_argument("--profile", action="store_true", help="where the time goes: by stage and kind of work")
     parser.add_argument(
         "--pairs", type=int, help=f"turns of each with --peer, --against or --cost-of-terms (default: {PAIRS})"
+    )
+    parser.add_argument(
+        "--peer-timeout", type=float, metavar="SECONDS", help=f"for one turn of a --peer (default: {PEER_TIMEOUT:g})"
     )
     parser.add_argument("--plot", type=Path, metavar="PNG", help="with --sweep or --curves: plot to write")
     return parser.parse_args(arguments)
@@ -81,6 +87,11 @@ def run(options: argparse.Namespace) -> None:
         )
     if options.pairs is not None and options.pairs < 1:
         raise UserError(f"--pairs is {options.pairs}, but must be at least 1")
+    if options.peer_timeout is not None:
+        if options.peer is None:
+            raise UserError("--peer-timeout is for the turns of a --peer; add one, or leave --peer-timeout out")
+        if not 0 < options.peer_timeout < math.inf:
+            raise UserError(f"--peer-timeout is {options.peer_timeout:g}, but must be seconds, more than 0")
     if options.curves is not None:
         require_suitable(case, options.curves)
     if options.plot is not None:
@@ -128,15 +139,17 @@ def _peer_command(text: str) -> list[str]:
 
 
 def _compare(case: TrainingCase, options: argparse.Namespace) -> None:
+    seconds = None
     if options.peer is not None:
         other = _peer_command(options.peer)
+        seconds = PEER_TIMEOUT if options.peer_timeout is None else options.peer_timeout
     else:
         different = replace(case, **AGAINST[options.against])
         if different == case:
             raise UserError(f"--against {options.against} is what is measured already; leave one of the two out")
         other = _command(different)
     records, pairs = [], PAIRS if options.pairs is None else options.pairs
-    for pair in alternate(_command(case), other, pairs):
+    for pair in alternate(_command(case), other, pairs, seconds):
         records.append(pair)
         for record in pair:
             print_record(record)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,14 @@ def printing(record: dict, log: Path | None = None) -> list[str]:
     """A command that prints something, then a record, and adds the record's name to a log."""
     note = f"open({str(log)!r}, 'a').write({record.get('name', '')!r}); " if log else ""
     return command(f"{note}print('warming up'); print({json.dumps(record)!r})")
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process, other than one that has ended and is not yet waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_summary() -> None:
@@ -106,3 +115,23 @@ def test_commands_without_a_record(text: str, message: str) -> None:
 def test_a_command_that_does_not_exist() -> None:
     with pytest.raises(UserError, match="^absent-command --bf16: "):
         run_for_record(["absent-command", "--bf16"])
+
+
+def test_a_command_that_hangs_ends_with_what_it_has_started(tmp_path: Path) -> None:
+    """The shell waits for another process, which would hold its output open."""
+    pid = tmp_path / "pid"
+    hanging = ["sh", "-c", f"sleep 60 & echo $! > {pid}; wait"]
+    with pytest.raises(UserError, match=r"^sh -c '.*': killed, not having ended in 0.5 seconds; see --peer-timeout$"):
+        run_for_record(hanging, seconds=0.5)
+    end = time.monotonic() + 20  # the system ends what it has been told to kill, when it comes to it
+    while is_running(int(pid.read_text())):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_only_the_other_command_has_a_time(tmp_path: Path) -> None:
+    record = {"name": "o", "seconds_per_step": 1.0, "peak_mib": 10}
+    ours = printing(record, log := tmp_path / "log")
+    with pytest.raises(UserError, match="^sleep 60: killed, not having ended in 0.1 seconds"):
+        next(alternate(ours, ["sleep", "60"], 1, seconds_of_other=0.1))
+    assert log.read_text() == "o"

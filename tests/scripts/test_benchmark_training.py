@@ -156,6 +156,9 @@ def test_mistakes_are_one_line_and_status_2(run_script: Callable) -> None:
     [
         (["--heads", "3"], "--heads 3 does not divide --width 8"),
         (["--peer", "true", "--pairs", "0"], "--pairs is 0, but must be at least 1"),
+        (["--peer-timeout", "3"], "--peer-timeout is for the turns of a --peer"),
+        (["--peer", "true", "--peer-timeout", "0"], "--peer-timeout is 0, but must be seconds, more than 0"),
+        (["--peer", "true", "--peer-timeout", "nan"], "--peer-timeout is nan, but must be seconds, more than 0"),
         (["--plot", "cost.png"], "--plot draws --curves, or what --sweep measures"),
         (
             ["--sweep", "batch", "--loop", "fairseq-train", "--plot", "cost.png"],
