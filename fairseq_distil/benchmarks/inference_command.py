@@ -3,10 +3,11 @@
 import argparse
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fairseq_distil.errors import UserError
+from fairseq_distil.models import DistilEncoderModel
 
 from .device import default_device, require_device, use_device
 from .exit_status import quiet_exit_status
@@ -39,7 +40,7 @@ def parse_options(arguments: Sequence[str] | None, description: str | None = Non
     parser.add_argument(
         "--model", type=named_path, action="append", metavar="NAME=PATH",
         help="checkpoint, ONNX file, or directory of ONNX files or of transformers; the first is what the others are "
-        "compared with (default: a teacher and a student of random weights)",
+        "compared with (default: a teacher and a student of random weights, also as ONNX files in float32 and int8)",
     )  # fmt: skip
     parser.add_argument("--layers", type=int, default=12, help="of the random teacher; the student has half")
     parser.add_argument("--width", type=int, default=768, help="of random weights (default: 768)")
@@ -52,7 +53,8 @@ def parse_options(arguments: Sequence[str] | None, description: str | None = Non
     )
     parser.add_argument(
         "--outputs", choices=["features", "logits"], default="features",
-        help="what PyTorch computes: the last hidden states, or logits at every position (default: features)",
+        help="what PyTorch and exported random weights compute: the last hidden states, or logits at every position "
+        "(default: features)",
     )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=30, help="measurements of each at most (default: 30)")
     parser.add_argument("--seconds", type=float, default=30.0, help="for each shape, about (default: 30)")
@@ -98,7 +100,21 @@ def _runners(options: argparse.Namespace) -> list[Runner]:
     sizes = options.width, options.heads, options.vocab
     layers = {"teacher": options.layers, "student": options.layers // 2}
     models = {name: random_encoder(count, *sizes) for name, count in layers.items()}
-    return [runner for name, model in models.items() for runner in encoder_runners(name, model, *how)]
+    runners = [runner for name, model in models.items() for runner in encoder_runners(name, model, *how)]
+    return runners + _graph_runners(models, options)
+
+
+def _graph_runners(models: Mapping[str, DistilEncoderModel], options: argparse.Namespace) -> list[Runner]:
+    """Of ONNX Runtime, or none and a line that says why."""
+    if options.device != "cpu":
+        print("left out: ONNX files, which run on the CPU here; measure them with --device cpu", file=sys.stderr)
+        return []
+    try:
+        from .inference_export import exported_runners  # here, for ONNX is not installed everywhere
+    except ImportError as error:
+        print(f"left out: ONNX files, for {error.name} is missing; pip install onnx onnxruntime", file=sys.stderr)
+        return []
+    return [runner for name, model in models.items() for runner in exported_runners(name, model, options.outputs)]
 
 
 def _require_valid(options: argparse.Namespace) -> None:

@@ -1,5 +1,6 @@
 """An encoder of this project as ONNX files, checked with ONNX Runtime."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from fairseq_distil.checkpoints.key_maps import HEAD_BIAS, WORD_EMBEDDINGS
 from fairseq_distil.checkpoints.onnx_builder import GraphBuilder
 from fairseq_distil.checkpoints.onnx_graph import onnx_model
 from fairseq_distil.errors import UserError
+from fairseq_distil.modules import EncoderConfig
 
 FLOAT_FILE, INT8_FILE = "model.onnx", "model.int8.onnx"
 LARGEST_FILE = 2**31 - 2**20  # bytes that protobuf takes; larger weights go to a file beside it
@@ -24,7 +26,22 @@ def write_onnx(exportable: Exportable, path: Path, builder: type[GraphBuilder] =
     """Write the encoder and its head; the ids are the exported tokeniser's."""
     weights, rows = exportable.weights, torch.tensor(exportable.ids)
     weights |= {name: weights[name][rows] for name in (WORD_EMBEDDINGS, HEAD_BIAS) if name in weights}
-    model = onnx_model(weights, exportable.model.config, exportable.head.kind, builder)
+    save_graph(weights, exportable.model.config, exportable.head.kind, path, builder)
+
+
+def save_graph(
+    weights: Mapping[str, Tensor], config: EncoderConfig, kind: str, path: Path, builder: type[GraphBuilder]
+) -> None:
+    """Write an encoder and one head.
+
+    Args:
+        weights: of :func:`~.exported_heads.head_weights`
+        config: of the encoder
+        kind: of the head, a key of ``HEAD_KINDS``
+        path: of the file
+        builder: the precision
+    """
+    model = onnx_model(weights, config, kind, builder)
     is_large = sum(len(weight.raw_data) for weight in model.graph.initializer) > LARGEST_FILE
     onnx.save_model(model, path, save_as_external_data=is_large, location=f"{path.name}_data")
     onnx.checker.check_model(path)

@@ -2,12 +2,16 @@
 
 import json
 import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from fairseq_distil.benchmarks.inference_command import parse_options, run
+from fairseq_distil.benchmarks.inference_export import exported_runners
+from fairseq_distil.benchmarks.inference_models import random_encoder
 from fairseq_distil.checkpoints.export_checkpoint import ExportOptions, export_checkpoint
 from fairseq_distil.errors import UserError
 
@@ -20,19 +24,45 @@ def test_random_weights(run_script: Callable) -> None:
     result = run_script(SCRIPT, *TINY, *sizes)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
-    records = [json.loads(line) for line in lines[:6]]
-    assert [(r["model"], r["batch"], r["length"]) for r in records[:4]] == [
-        ("teacher", 1, 6),
-        ("student", 1, 6),
-        ("teacher", 2, 6),
-        ("student", 2, 6),
+    records = [json.loads(line) for line in lines if line.startswith("{")]
+    measured = [record for record in records if "p50_ms" in record]
+    kinds = [("PyTorch", "float32"), ("ONNX Runtime", "int8"), ("ONNX Runtime", "float32")]
+    assert [(r["model"], r["runtime"], r["dtype"], r["batch"], r["length"]) for r in measured] == [
+        *((model, *kinds[0], 1, 6) for model in ("teacher", "student")),
+        *((model, *kind, 1, 6) for model in ("teacher", "student") for kind in kinds[1:]),
+        *((model, *kinds[0], 2, 6) for model in ("teacher", "student")),
+        *((model, *kind, 2, 6) for model in ("teacher", "student") for kind in kinds[1:]),
     ]
-    assert [r["claim"] for r in records[4:]] == ["fewer parameters", "speed at batch 1"]
-    assert lines[6].startswith("| model | runtime |") and len(lines) == 6 + 2 + 4
-    assert result.stderr == (
-        "teacher: left out at length 600, it has fewer positions\n"
-        "student: left out at length 600, it has fewer positions\n"
-    )
+    assert {r["outputs"] for r in measured} == {"features", "last_hidden_state"}
+    assert all(r["file_mib"] >= 0 for r in measured)
+    assert sorted(r["claim"] for r in records[len(measured) :]) == ["fewer parameters", *["speed at batch 1"] * 3]
+    table = [line for line in lines if line.startswith("|")]
+    assert table[0].startswith("| model | runtime |") and len(table) == 2 + 12
+    left_out = [f"{model}: left out at length 600, it has fewer positions" for model in ("teacher", "student")]
+    assert sorted(result.stderr.splitlines()) == sorted(3 * left_out)
+
+
+def test_random_weights_where_onnx_runtime_is_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("onnxruntime", "fairseq_distil.checkpoints.export_onnx", "fairseq_distil.benchmarks.inference_export"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    run(parse_options([*TINY, *shlex.split("--layers 2 --width 8 --heads 2 --vocab 30 --length 6")]))
+    printed = capsys.readouterr()
+    assert "ONNX Runtime" not in printed.out and '"runtime": "PyTorch"' in printed.out
+    assert printed.err == "left out: ONNX files, for onnxruntime is missing; pip install onnx onnxruntime\n"
+
+
+def test_random_weights_as_onnx_files_compute_the_same() -> None:
+    model = random_encoder(layers=2, width=24, heads=2, vocabulary_size=30).eval()
+    ids = torch.arange(4, 16).view(2, 6)
+    for outputs in ("features", "logits"):
+        runners = {runner.dtype: runner for runner in exported_runners("teacher", model, outputs)}
+        assert runners["float32"].file_mib > runners["int8"].file_mib > 0
+        with torch.inference_mode():
+            expected = model(ids, features_only=outputs == "features")[0]
+        torch.testing.assert_close(torch.from_numpy(runners["float32"].run(ids)[0]), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_checkpoints(teacher_path: str, capsys: pytest.CaptureFixture[str]) -> None:
