@@ -18,6 +18,7 @@ from .curves import print_curves, require_suitable
 from .device import synchronize, use_device
 from .exit_status import quiet_exit_status
 from .fairseq_train import measure_fairseq_train
+from .memory_needed import require_memory
 from .pairs import alternate, run_for_record, summary
 from .printed_record import print_record
 from .random_data import write_random_data
@@ -102,6 +103,8 @@ def run(options: argparse.Namespace) -> None:
                 "or leave --plot out"
             )
         _require_writable(options.plot)
+    if not options.sweep:  # of which each case is checked where it is measured
+        require_memory(case)
     if is_compared:
         _compare(case, options)
     elif options.cost_of_terms:
