@@ -25,6 +25,8 @@ VALUES_OF_METERS = {
     "StopwatchMeter": ("sum", "n"),
     "ConcatTensorMeter": (),
 }
+NUMBERS = ("best", "val_loss", "previous_training_time")
+"""Of ``extra_state``."""
 TIMES = {"wall": "StopwatchMeter", "train_wall": "StopwatchMeter", "wps": "TimeMeter", "ups": "TimeMeter"}
 """fairseq's, by name; there are no others."""
 AVERAGES = ("num_updates", "lr", "gnorm", "clip", "loss_scale", "wpb", "bsz", "gb_free")
@@ -66,10 +68,12 @@ def require_training_state(state: dict[str, Any]) -> None:
         raise _damaged("extra_state is not a dictionary")
     if extra.get("train_iterator") is not None:  # released encoders have none
         _require_position(extra["train_iterator"])
-    for name in {"best", "val_loss", "previous_training_time"} & extra.keys():
-        is_without_validation = name == "val_loss" and extra[name] is None
-        if not (is_number(extra[name]) or is_without_validation):
+    for name, value in extra.items():
+        is_without_validation = name == "val_loss" and value is None
+        if name in NUMBERS and not (is_number(value) or is_without_validation):
             raise _damaged(f"{name} is not a number")
+        if name not in NUMBERS and isinstance(value, Tensor):  # fairseq asks whether what a task stores is something
+            raise _damaged(f"{name!r} of extra_state is a tensor")
     if not isinstance(meters := extra.get("metrics", {}), dict):
         raise _damaged("metrics are not a dictionary")
     for name, group in meters.items():

@@ -60,6 +60,16 @@ def test_what_is_no_number_is_refused(name: str, value: Any) -> None:
         require_training_state(state)
 
 
+def test_what_a_task_stores_is_no_tensor() -> None:
+    """fairseq asks whether it is something, which torch does not answer of a tensor of several values."""
+    state = state_with()
+    state["extra_state"]["SomeTask"] = {"told": torch.zeros(2)}
+    require_training_state(state)
+    state["extra_state"]["SomeTask"] = torch.zeros(2)
+    with pytest.raises(UserError, match="'SomeTask' of extra_state is a tensor"):
+        require_training_state(state)
+
+
 @pytest.mark.parametrize(
     "meter",
     [
