@@ -17,6 +17,7 @@ from .unpadding import Unpadding
 BACKENDS_SAFE_WITH_MASK = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 OLDEST_WITH_FLASH_ATTENTION = (8, 0)
 """Compute capability of a GPU."""
+WIDEST_HEAD_OF_FLASH_ATTENTION = 256
 
 
 class SelfAttention(nn.Module):
@@ -69,10 +70,13 @@ class SelfAttention(nn.Module):
 
     def _has_kernel_without_padding(self, query_key_value: Tensor) -> bool:
         """Flash attention of sequences one after the other: on GPUs, in two bytes, and without dropout."""
+        head_width = query_key_value.size(-1) // 3 // self.attention_heads
         return (
             query_key_value.is_cuda
             and query_key_value.dtype in (torch.float16, torch.bfloat16)
             and self._dropout == 0
+            and head_width % 8 == 0
+            and head_width <= WIDEST_HEAD_OF_FLASH_ATTENTION
             and torch.cuda.get_device_capability(query_key_value.device) >= OLDEST_WITH_FLASH_ATTENTION
         )
 

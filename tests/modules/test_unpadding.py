@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -114,6 +115,30 @@ def test_the_kernel_without_padding_gets_its_sequences(
     monkeypatch.setattr(SelfAttention, "_has_kernel_without_padding", lambda *_: True)
     monkeypatch.setattr(attention_module, "varlen_attn", attention_of_each)
     torch.testing.assert_close(attention(tokens, None, unpadding), expected)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "attention", "capability", "has_kernel"),
+    [
+        ({}, {}, (8, 0), True),
+        ({"dtype": torch.float16}, {}, (9, 0), True),
+        ({"is_cuda": False}, {}, (8, 0), False),
+        ({"dtype": torch.float32}, {}, (8, 0), False),
+        ({}, {}, (7, 5), False),
+        ({}, {"attention_heads": 3}, (8, 0), True),  # 16 wide
+        ({}, {"attention_heads": 4}, (8, 0), False),  # 12 wide
+        ({}, {"width": 528, "attention_heads": 2}, (8, 0), False),  # 264 wide
+        ({}, {"attention_dropout": 0.1}, (8, 0), False),
+    ],
+)
+def test_which_sequences_the_kernel_without_padding_takes(
+    tensor: dict, attention: dict, capability: tuple[int, int], has_kernel: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    config = replace(CONFIG, **{"width": 48, "attention_heads": 2, "attention_dropout": 0.0, **attention})
+    vectors = SimpleNamespace(**{"is_cuda": True, "dtype": torch.bfloat16, "device": "cuda:0", **tensor})
+    vectors.size = lambda _: 3 * config.width
+    assert SelfAttention(config)._has_kernel_without_padding(vectors) == has_kernel
 
 
 @pytest.mark.skipif(
