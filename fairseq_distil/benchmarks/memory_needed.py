@@ -14,13 +14,12 @@ BYTES_OF_TEACHER_WEIGHT = 2
 STATES_OF_LAYER = 12
 """Hidden states that a layer keeps for its backward, at least: what goes into each product, 2 bytes an element."""
 BYTES_OF_SCORE = 7
-"""Of attention in steps, see docs/performance.md."""
+"""Of attention in steps, which pads again, see docs/performance.md."""
 
 
 def least_bytes(case: TrainingCase) -> int:
     """What a step needs at least, which is less than it really takes."""
-    length = int(case.length * (1 - 2 * case.padding))  # of the shortest sequence
-    tokens = case.batch * length
+    tokens = int(case.batch * case.length * (1 - case.padding))
     trained = _weights(case.student_layers, case.student_width, case.vocab)
     needed = BYTES_OF_TRAINED_WEIGHT * trained
     if case.distils:
@@ -28,7 +27,7 @@ def least_bytes(case: TrainingCase) -> int:
         needed += BYTES_OF_TEACHER_WEIGHT * case.addition.teachers * teacher
     needed += 2 * STATES_OF_LAYER * tokens * case.student_width * case.student_layers
     if case.device_type == "cpu" and not case.compile:
-        needed += BYTES_OF_SCORE * tokens * length * case.student_heads * case.student_layers
+        needed += BYTES_OF_SCORE * case.batch * case.length**2 * case.student_heads * case.student_layers
     return needed
 
 

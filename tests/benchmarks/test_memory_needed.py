@@ -15,9 +15,10 @@ def test_by_the_formula() -> None:
     assert least_bytes(case) == 16 * student + 2 * 2 * teacher + 24 * 10 * 6 * 2 + 7 * 10 * 5 * 3 * 2
 
 
-def test_padding_may_need_none() -> None:
-    padded, short = TrainingCase(length=100, padding=0.25), TrainingCase(length=50)
-    assert least_bytes(padded) == least_bytes(short)
+def test_padding_needs_none_but_in_attention() -> None:
+    sizes = {"layers": 4, "width": 6, "heads": 3, "vocab": 70, "batch": 4, "length": 100}
+    spared = least_bytes(TrainingCase(**sizes)) - least_bytes(TrainingCase(**sizes, padding=0.25))
+    assert spared == 24 * 100 * 6 * 2
 
 
 @pytest.mark.parametrize(
