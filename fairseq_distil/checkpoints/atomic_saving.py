@@ -21,6 +21,7 @@ from fairseq.file_io import PathManager
 from torch import Tensor
 
 from fairseq_distil.atomic_file import ASIDE_PATTERN, remove_left_behind, replace_whole
+from fairseq_distil.checkpoints.averages import AVERAGES
 from fairseq_distil.checkpoints.readable_parts import readable
 from fairseq_distil.errors import UserError, chain_of
 
@@ -30,8 +31,6 @@ ATTEMPTS = 3
 SECONDS_BETWEEN_ATTEMPTS = 2.5
 TRAINED = ("model", "criterion", "last_optimizer_state")
 """What a checkpoint holds that training changes; a criterion may have weights of its own."""
-AVERAGES = ("ema", "ema_fp32_params")
-"""In ``extra_state``: the averages of the weights that ``--store-ema`` keeps."""
 POST_MORTEM = "crash.pt"
 """What fairseq's trainer writes before it ends with an error, which is to be told whether or not this succeeds.
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from fairseq_distil.checkpoints.averages import require_averages
 from fairseq_distil.checkpoints.tensor_check import is_dense, require_held
 from fairseq_distil.data.elastic_batches import GROUPED_WITHOUT, SEEN
 from fairseq_distil.errors import UserError
@@ -52,7 +53,7 @@ def is_number(value: Any) -> bool:
 
 
 def require_training_state(state: dict[str, Any]) -> None:
-    """Check ``optimizer_history`` and ``extra_state`` of a checkpoint, as fairseq has upgraded it.
+    """Check ``optimizer_history`` and ``extra_state`` of a checkpoint with its model, as fairseq has upgraded it.
 
     Raises:
         UserError: they are not what fairseq and this project store
@@ -78,6 +79,7 @@ def require_training_state(state: dict[str, Any]) -> None:
         raise _damaged("metrics are not a dictionary")
     for name, group in meters.items():
         _require_meters(name, group)
+    require_averages(extra, state.get("model", {}))
 
 
 def _require_last_of_history(last: dict[str, Any]) -> None:

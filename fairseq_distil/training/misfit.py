@@ -15,6 +15,8 @@ OTHER_MODEL = "Cannot load model parameters"
 MISSING = {
     "best": "is of a run with another --lr-scheduler; go on with that, or give --reset-lr-scheduler "
     "(checkpoint.reset_lr_scheduler)",
+    "model": "has no averages of the weights; go on without --store-ema (ema.store_ema), or start from nothing in "
+    "another --save-dir (checkpoint.save_dir)",
     "train_iterator": "has no position in the data to go on from, as released encoders have none; give it to "
     "--pretrained (model.pretrained) instead",
 }

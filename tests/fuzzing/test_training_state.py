@@ -15,6 +15,7 @@ from fairseq.logging import metrics
 from fairseq.trainer import Trainer
 from hypothesis import strategies as st
 
+from fairseq_distil.checkpoints.averages import AVERAGES
 from fairseq_distil.checkpoints.checkpoint_fault import fault_of
 
 from ..conftest import TINY
@@ -48,6 +49,7 @@ def trainer(
     run.cfg.dataset.batch_size, run.cfg.dataset.required_batch_size_multiple = 4, 1
     run.cfg.dataset.num_workers = 0
     run.cfg.checkpoint.save_dir = str(tmp_path)
+    run.cfg.ema.store_ema = run.cfg.ema.ema_fp32 = True
     add_defaults(run.cfg)
     monkeypatch.setattr(checkpoint_utils.save_checkpoint, "best", 3.5, raising=False)
 
@@ -103,6 +105,10 @@ def with_position(state: dict[str, Any], changed: dict[str, Any]) -> dict[str, A
     return {**state, "extra_state": {**state["extra_state"], "train_iterator": position}}
 
 
+def with_averages(state: dict[str, Any], part: str, tree: Any) -> dict[str, Any]:
+    return {**state, "extra_state": {**state["extra_state"], part: tree}}
+
+
 def with_first_parameter(state: dict[str, Any], index: Any) -> dict[str, Any]:
     optimizer = copy.deepcopy(state["last_optimizer_state"])
     optimizer["param_groups"][0]["params"][0] = index
@@ -136,8 +142,15 @@ def once_failed(state: dict[str, Any]) -> list[bytes]:
     doubled: dict[str, Any] = {}
     for _ in range(40):
         doubled = {"a": doubled, "b": doubled}
+    averages = state["extra_state"]["ema"]
+    name = next(iter(averages))
     return [
         saved(state),
+        *(
+            saved(with_averages(state, part, value))
+            for part in AVERAGES
+            for value in ("abc", [1], None, {"x": TENSORS[6]}, {**averages, name: 5}, {**averages, name: torch.ones(1)})
+        ),
         *(saved({**state, part: value}) for part in PARTS for value in (5, "x", [], [5], {"x": []}, doubled)),
         *(saved(with_position(state, changed)) for changed in POSITIONS),
         *map(saved, (without_weight, without_moment, without_position, without_best)),
@@ -159,9 +172,10 @@ def test_what_a_run_goes_on_from(
         checkpoint_utils.save_checkpoint(made.cfg.checkpoint, made, None, 2.0)
 
     extra = checkpoint["extra_state"]
-    small = {name: value for name, value in extra.items() if name != "metrics"}  # to be hit as often as the meters
+    small = {name: value for name, value in extra.items() if name not in ("metrics", *AVERAGES)}
     strategies = [
-        changed(small, lambda tree: {**checkpoint, "extra_state": {**extra, **tree}}),
+        changed(small, lambda tree: {**checkpoint, "extra_state": {**extra, **tree}}),  # as often as the meters
+        *(changed(extra[part], partial(with_averages, checkpoint, part)) for part in AVERAGES),
         *(changed(checkpoint[part], partial(with_part, checkpoint, part)) for part in PARTS),
     ]
     fuzz(read, st.one_of(strategies), once_failed(checkpoint))
