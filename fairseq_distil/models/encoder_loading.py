@@ -10,13 +10,15 @@ from fairseq.data import Dictionary
 from fairseq.file_io import PathManager
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from torch import Tensor
+from torch import Tensor, float16
 
+from fairseq_distil.checkpoints.checked_loading import load_checked
 from fairseq_distil.checkpoints.import_checkpoint import piece_names
 from fairseq_distil.checkpoints.import_fairseq_roberta import import_fairseq_roberta, is_fairseq_roberta
 from fairseq_distil.checkpoints.import_transformers import import_transformers
 from fairseq_distil.checkpoints.key_maps import WORD_EMBEDDINGS
 from fairseq_distil.checkpoints.safe_loading import load_safely
+from fairseq_distil.checkpoints.tensor_check import require_held
 from fairseq_distil.checkpoints.transformers_directory import CONFIG_FILE
 from fairseq_distil.checkpoints.weight_shapes import require_shapes
 from fairseq_distil.data.dictionary_check import require_same_symbols, symbols_beside
@@ -26,6 +28,7 @@ from fairseq_distil.modules import EncoderConfig
 from .distil_encoder_config import DistilEncoderConfig, encoder_config
 
 _load_remotely = checkpoint_utils.load_checkpoint_to_cpu
+_load_averages_remotely = checkpoint_utils.load_ema_from_checkpoint
 ENCODER_NAMES = ("distil_encoder", "teacher_student", "distilbert")
 UNKNOWN = "unknown"
 TASK_NAMES = ("distil_masked_lm", "question_answering", "sentence_prediction")
@@ -95,8 +98,12 @@ def read_checkpoint(path: str, role: str) -> Dict[str, Any]:
 
 
 def make_checkpoint_loading_safe() -> None:
-    """Replace the function by which fairseq reads every checkpoint: for its commands, its hub, and resumed training."""
+    """Replace the function by which fairseq reads every checkpoint: for its commands, its hub, and resumed training.
+
+    And the one that reads it for its averages of weights, by ``torch.load``.
+    """
     checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
+    checkpoint_utils.load_ema_from_checkpoint = load_ema_from_checkpoint
 
 
 def load_checkpoint_to_cpu(
@@ -114,6 +121,27 @@ def load_checkpoint_to_cpu(
         with naming(f"{path}: its weights do not fit its own configuration"):
             require_shapes(state["model"], _config_of_any_vocabulary(state))
     return state
+
+
+def load_ema_from_checkpoint(fpath: str) -> Dict[str, Any]:
+    """What fairseq's function of this name gives, of files on this machine: averages of weights in the model's place.
+
+    Raises:
+        UserError: the file is missing, damaged or unsafe, or has no averages
+    """
+    if PathManager.path_requires_pathmanager(fpath):
+        return _load_averages_remotely(fpath)
+    if not os.path.isfile(fpath):
+        raise UserError(f"{fpath}: no such file; give a checkpoint of a run with --store-ema")
+    state = load_checked(fpath)
+    extra = state.get("extra_state") if isinstance(state, dict) else None
+    averages = extra.get("ema") if isinstance(extra, dict) else None
+    with naming(fpath):
+        if not averages:
+            raise UserError("has no averages of weights (extra_state.ema); give a checkpoint of a run with --store-ema")
+        require_held(averages)
+    copies = {name: tensor.float() if tensor.dtype == float16 else tensor.clone() for name, tensor in averages.items()}
+    return {**state, "model": copies}
 
 
 def _config_of_any_vocabulary(state: Dict[str, Any]) -> EncoderConfig:

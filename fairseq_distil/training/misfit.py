@@ -10,6 +10,8 @@ from fairseq_distil.errors import UserError
 OTHER_PART = re.compile(r"(Criterion|Optimizer) does not match.*?\(--reset-optimizer\)\. (.*) vs (\S+)$", re.DOTALL)
 OTHER_DATA = "dataloader mismatch"
 """In fairseq's messages: another criterion or optimiser, and a position that the data do not have."""
+OTHER_WEIGHTS = "in loading state_dict"
+"""In torch's own message, where fairseq has none: of averages of weights that do not fit."""
 OTHER_MODEL = "Cannot load model parameters"
 """In that of weights that do not fit; how they differ is told by the error before it."""
 MISSING = {
@@ -50,6 +52,9 @@ def _misfit(error: Exception) -> str | None:
             f"{message.partition(';')[0]}: {_first_difference(error.__context__)}; go on with the settings of its run, "
             "or start from nothing in another --save-dir (checkpoint.save_dir)"
         )
+    torchs = error.__cause__ if isinstance(error, UserError) else error
+    if isinstance(torchs, RuntimeError) and OTHER_WEIGHTS in str(torchs):
+        return f"its averages of the weights are not those of this model: {_first_difference(torchs)}"
     if (other := OTHER_PART.match(message)) is not None:
         part, stored, own = other.groups()
         return (

@@ -16,7 +16,7 @@ from fairseq_distil.checkpoints.atomic_saving import remove_unfinished
 from fairseq_distil.checkpoints.fall_back import fall_back_if_damaged
 from fairseq_distil.checkpoints.training_state import IS_UNFINISHED
 from fairseq_distil.data.dictionary_check import require_same_symbols
-from fairseq_distil.errors import UserError
+from fairseq_distil.errors import UserError, naming
 from fairseq_distil.optim.half_precision import fit_half_precision
 from fairseq_distil.tasks.numerical_guard import guard
 from fairseq_distil.workers import act_first
@@ -55,6 +55,7 @@ def load_checkpoint(cfg: DictConfig, trainer: Trainer, **settings: Any) -> tuple
     fit_half_precision(trainer.cfg)
     guard(trainer.task)
     act_first(trainer.data_parallel_rank == 0, partial(_prepare_folder, cfg, trainer))
+    _begin_with_averages_of_another_run(trainer)
     with misfits_in_one_line(cfg.restore_file):
         extra_state, iterator = _fairseqs_load_checkpoint(cfg, trainer, **settings)
     if extra_state is not None and trainer.get_num_updates() > 0 and not cfg.reset_lr_scheduler:
@@ -94,6 +95,14 @@ def _prepare_folder(cfg: DictConfig, trainer: Trainer) -> None:
         if symbols is not None:
             dictionary = trainer.task.source_dictionary
             require_same_symbols(f"checkpoint {path}", symbols, "the data's dict.txt", dictionary.symbols)
+
+
+def _begin_with_averages_of_another_run(trainer: Trainer) -> None:
+    """Read ``--ema-seed-model`` now, what does not fit included; fairseq reads it after the first update."""
+    seed = trainer.cfg.ema.ema_seed_model
+    if seed is not None:
+        with naming("--ema-seed-model (ema.ema_seed_model)"), misfits_in_one_line(seed):
+            trainer._build_ema()
 
 
 def _tell_schedule(trainer: Trainer, extra_state: dict[str, Any]) -> None:
