@@ -1,10 +1,12 @@
 """What fairseq's distributed training lacks on CPUs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from fairseq.models import distributed_fairseq_model
 from torch import nn
+from torch.distributed import Reducer
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -14,9 +16,30 @@ class DeviceIndependentDataParallel(DistributedDataParallel):
     def __init__(
         self, module: nn.Module, device_ids: Sequence[int] | None = None, output_device: int | None = None, **rest: Any
     ) -> None:
-        if all(parameter.device.type == "cpu" for parameter in module.parameters()):
+        self.is_on_cpu = all(parameter.device.type == "cpu" for parameter in module.parameters())
+        if self.is_on_cpu:
             device_ids = output_device = None
         super().__init__(module, device_ids=device_ids, output_device=output_device, **rest)
+
+    def forward(self, *inputs: Any, **keywords: Any) -> Any:
+        """See :meth:`torch.nn.parallel.DistributedDataParallel.forward`."""
+        with _buckets_as_they_are() if self.is_on_cpu else nullcontext():
+            return super().forward(*inputs, **keywords)
+
+
+@contextmanager
+def _buckets_as_they_are() -> Iterator[None]:
+    """Sum gradients in one order always.
+
+    After a process's first update torch puts its buckets in the order in which gradients came, so that three workers
+    or more would sum in another order after a start than without it.
+    """
+    rebuild_as_ever = Reducer._rebuild_buckets
+    Reducer._rebuild_buckets = lambda _: False
+    try:
+        yield
+    finally:
+        Reducer._rebuild_buckets = rebuild_as_ever
 
 
 def let_pytorch_ddp_train_on_cpus() -> None:

@@ -3,6 +3,7 @@
 import logging
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from fairseq_distil.checkpoints.fall_back import fall_back_if_damaged
 from fairseq_distil.errors import UserError
 
 from .damages import every_damage, flip_a_bit, overwrite, told_of, truncate, write
+
+every_state_of_last = pytest.mark.parametrize("spoil", [lambda path: None, overwrite], ids=["missing", "damaged"])
 
 
 def updates_of(path: Path) -> int:
@@ -32,7 +35,7 @@ def test_a_numbered_one_that_is_compressed_is_not_expanded(tmp_path: Path) -> No
     assert updates_of(last) == 5
 
 
-def test_a_disk_that_cannot_be_read_is_no_damage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_disk_that_cannot_be_read_is_no_damage(tmp_path: Path) -> None:
     """Here it is the memory of this process, which has none at 0."""
     last = tmp_path / "checkpoint_last.pt"
     last.symlink_to("/proc/self/mem")
@@ -40,13 +43,19 @@ def test_a_disk_that_cannot_be_read_is_no_damage(tmp_path: Path, caplog: pytest.
     with pytest.raises(UserError, match=f"^{last}: cannot be read: Input/output error; it may be whole, and stays"):
         fall_back_if_damaged(last)
     assert last.is_symlink() and len(list(tmp_path.iterdir())) == 2
-    last.unlink()
-    last.write_bytes(b"damaged")
+
+
+@every_state_of_last
+def test_another_one_that_cannot_be_read_may_be_the_newest(spoil: Callable, tmp_path: Path) -> None:
+    """The run would write over it."""
+    last = tmp_path / "checkpoint_last.pt"
+    spoil(last)
+    write(tmp_path / "checkpoint_1_5.pt", updates=5)
     (tmp_path / "checkpoint_1_9.pt").symlink_to("/proc/self/mem")
-    with caplog.at_level(logging.WARNING):
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UserError, match="checkpoint_1_9.pt: cannot be read: Input/output error; it may be whole"):
         fall_back_if_damaged(last)
-    assert updates_of(last) == 5
-    assert "checkpoint_1_9.pt: left out, for it cannot be read: Input/output error" in caplog.text
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_weights_that_are_not_finite_are_not_gone_on_from(tmp_path: Path) -> None:
@@ -191,7 +200,7 @@ def test_what_is_refused_is_not_taken_for_damaged(tmp_path: Path) -> None:
     last = refused(tmp_path / "checkpoint_last.pt")
     content = last.read_bytes()
     reason = (
-        f"^{last}: refused, and stays as it is, for nothing shows that the disk damaged it: holds objects that safe "
+        f"^{last}: refused, and stays as it is, for no checksum tells of damage: holds objects that safe "
         r"loading refuses, the first of them numpy\S+: .*; take it away to "
     )
     with pytest.raises(UserError, match=f"{reason}start from nothing$"):
@@ -202,15 +211,48 @@ def test_what_is_refused_is_not_taken_for_damaged(tmp_path: Path) -> None:
     assert last.read_bytes() == content and len(list(tmp_path.iterdir())) == 2
 
 
-def test_another_one_that_is_refused_is_left_out_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@every_state_of_last
+@pytest.mark.parametrize("others", [(), (5,)])
+def test_another_one_that_is_refused_may_be_the_newest(
+    others: tuple[int, ...], spoil: Callable, tmp_path: Path
+) -> None:
     last = tmp_path / "checkpoint_last.pt"
-    overwrite(last)
+    spoil(last)
     newest = refused(tmp_path / "checkpoint_1_9.pt")
-    write(tmp_path / "checkpoint_1_5.pt", updates=5)
+    content = newest.read_bytes()
+    for updates in others:
+        write(tmp_path / f"checkpoint_1_{updates}.pt", updates)
+    told = f"^{newest}: refused, and stays as it is, .*numpy.*; take it away to go on without it, though it may be "
+    with pytest.raises(UserError, match=told):
+        fall_back_if_damaged(last)
+    assert newest.read_bytes() == content and len(list(tmp_path.iterdir())) == 1 + len(others) + last.exists()
+
+
+def test_refused_as_another_one_is(tmp_path: Path) -> None:
+    last = refused(tmp_path / "checkpoint_last.pt")
+    refused(tmp_path / "checkpoint_1_9.pt")
+    with pytest.raises(UserError, match=f"^{last}: refused, .* take it away to have the others looked at"):
+        fall_back_if_damaged(last)
+
+
+@pytest.mark.parametrize(("name", "best_comes_first"), [("checkpoint_1_9.pt", False), ("checkpoint_best.pt", True)])
+def test_damaged_ones_alone_are_not_written_over(name: str, best_comes_first: bool, tmp_path: Path) -> None:
+    truncate(write(tmp_path / name, updates=9))
+    told = (
+        f"^{tmp_path}: has no checkpoint_last.pt, and {name} damaged; take all checkpoints away to start from nothing$"
+    )
+    with pytest.raises(UserError, match=told):
+        fall_back_if_damaged(tmp_path / "checkpoint_last.pt", best_comes_first)
+
+
+def test_a_link_to_an_older_one_stays(tmp_path: Path) -> None:
+    """Someone wants to go on from there."""
+    for updates in (5, 9):
+        os.utime(write(tmp_path / f"checkpoint_1_{updates}.pt", updates), (updates, updates))
+    last = tmp_path / "checkpoint_last.pt"
+    last.symlink_to("checkpoint_1_5.pt")
     fall_back_if_damaged(last)
-    assert updates_of(last) == 5
-    told = f"{newest}: left out, for it is refused: holds objects that safe loading refuses, the first of them numpy"
-    assert told in caplog.text
+    assert updates_of(last) == 5 and last.is_symlink()
 
 
 def test_one_of_torch_before_1_6_stays(tmp_path: Path) -> None:

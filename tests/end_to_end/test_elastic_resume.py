@@ -43,6 +43,24 @@ def test_two_workers_then_one_then_three_give_what_one_gives(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("ddp_backend", ["pytorch_ddp", "legacy_ddp"])
+def test_three_workers_go_on_to_the_last_bit(
+    ddp_backend: str, commands: ForkedCommands, shuffled_options: Options, tmp_path: Path
+) -> None:
+    """The order of a sum of two does not matter, that of three does."""
+
+    def train(folder: str, updates: int) -> Run:
+        options = partial(shuffled_options, tmp_path / folder, update_freq=2, max_update=updates, hidden_weight=1)
+        return commands.run_workers(options, 3, tmp_path / folder, ddp_backend=ddp_backend)
+
+    expected = train("undisturbed", UPDATES)
+    train("stopped", 3)
+    resumed = train("stopped", UPDATES)
+    assert [int(record["num_updates"]) for record in resumed.logged("train_inner")] == [*range(4, UPDATES + 1)]
+    torch.testing.assert_close(resumed.weights(), expected.weights(), rtol=0, atol=0)
+
+
+@pytest.mark.slow
 def test_another_batch_size_goes_through_the_rest_of_the_epoch(
     commands: ForkedCommands, shuffled_options: Options, tmp_path: Path
 ) -> None:
