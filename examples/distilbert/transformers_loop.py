@@ -134,6 +134,7 @@ def main() -> None:
         "tokens_per_second": round(options.batch * options.length / seconds, 1),
         "peak_mib": round(peak_mib(device)),
         "last_loss": last_loss,
+        "padding": 0.0,
         **{name: getattr(options, name) for name in RECORDED},
     }
     print(json.dumps(record))

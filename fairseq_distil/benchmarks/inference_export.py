@@ -31,5 +31,9 @@ def exported_runners(name: str, model: DistilEncoderModel, outputs: str) -> list
         for file, builder in BUILDERS.items():
             save_graph(weights, model.config, kind, Path(directory, file), builder)
         runners = list(load_runners(name, Path(directory), [], outputs, "cpu"))
-    sizes = {"vocabulary_size": model.config.vocabulary_size, "max_positions": model.config.max_positions}
-    return [replace(runner, **sizes) for runner in runners]
+    known = {
+        "vocabulary_size": model.config.vocabulary_size,
+        "max_positions": model.config.max_positions,
+        "parameters": sum(weight.numel() for weight in weights.values()),
+    }
+    return [replace(runner, **known) for runner in runners]

@@ -112,6 +112,8 @@ def require_same_work(ours: Mapping[str, Any], other: Mapping[str, Any]) -> None
     for key in SAME_WORK:
         if key in ours and key in other and _as_compared(ours[key]) != _as_compared(other[key]):
             raise UserError(f"not the same work: {key} is {ours[key]!r} here, but {other[key]!r} in the other command")
+    if ours.get("padding") and "padding" not in other:
+        raise UserError(f"not the same work: padding is {ours['padding']} here, and the other command tells of none")
 
 
 def _as_compared(value: Any) -> Any:

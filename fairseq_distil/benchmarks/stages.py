@@ -13,6 +13,8 @@ from .training_parts import TrainingParts
 STAGES = ("batch", "teacher forward", "student forward", "loss", "backward", "clipping", "optimizer")
 """In the order of the step; ``loss`` is the criterion without the two encoders."""
 PREFIX = "stage "
+OF_TEACHERS = ("teacher_states", "further_teacher_projections")
+"""Methods of a student in which its teachers run."""
 
 
 class StageClock:
@@ -76,7 +78,7 @@ def watch(parts: TrainingParts, clock: StageClock) -> TrainingParts:
     """The same parts, but the clock is told of the stages that lie within the task's step."""
     return TrainingParts(
         parts.task,
-        Watched(parts.model, clock, {"__call__": "student forward", "teacher_states": "teacher forward"}),
+        Watched(parts.model, clock, {"__call__": "student forward", **dict.fromkeys(OF_TEACHERS, "teacher forward")}),
         Watched(parts.criterion, clock, {"__call__": "loss"}),
         Watched(parts.optimizer, clock, {"backward": "backward"}),
     )

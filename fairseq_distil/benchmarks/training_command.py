@@ -1,7 +1,6 @@
 """What scripts/benchmark_training.py does with its options."""
 
 import argparse
-import math
 import shlex
 import sys
 import tempfile
@@ -38,6 +37,7 @@ AGAINST = {
 """What the other one of a pair does differently."""
 PAIRS = 5
 PEER_TIMEOUT = 1800.0
+LONGEST_PEER_TIMEOUT = 1_000_000
 """In seconds, of one turn."""
 
 
@@ -91,8 +91,11 @@ def run(options: argparse.Namespace) -> None:
     if options.peer_timeout is not None:
         if options.peer is None:
             raise UserError("--peer-timeout is for the turns of a --peer; add one, or leave --peer-timeout out")
-        if not 0 < options.peer_timeout < math.inf:
-            raise UserError(f"--peer-timeout is {options.peer_timeout:g}, but must be seconds, more than 0")
+        if not 0 < options.peer_timeout <= LONGEST_PEER_TIMEOUT:
+            raise UserError(
+                f"--peer-timeout is {options.peer_timeout:g}, but must be seconds, more than 0, at most "
+                f"{LONGEST_PEER_TIMEOUT:,}"
+            )
     if options.curves is not None:
         require_suitable(case, options.curves)
     if options.plot is not None:
@@ -220,7 +223,7 @@ def _profile(case: TrainingCase) -> None:
             step()
         stages = {name: round(clock.seconds[name] / case.steps, 4) for name in STAGES if name in clock.seconds}
         print_record({"stages": stages, "sum": round(sum(stages.values()), 4), "computed_in": str(step.computed_in)})
-        models = [parts.model, *filter(None, [getattr(parts.model, "teacher", None)])]
+        models = [parts.model, *getattr(parts.model, "teachers", ())]
         print(markdown(profile_step(step, [] if case.compile else models, case.device_type == "cuda")))
 
 

@@ -73,6 +73,13 @@ def test_other_work_is_refused() -> None:
         next(alternate(printing(record), printing({**record, "batch": 8}), 1))
 
 
+def test_padding_is_not_compared_with_what_tells_of_none() -> None:
+    require_same_work({"padding": 0.0}, {})
+    require_same_work({"padding": 0.4}, {"padding": 0.4})
+    with pytest.raises(UserError, match="not the same work: padding is 0.4 here, and the other command tells of none"):
+        require_same_work({"padding": 0.4}, {})
+
+
 def test_the_first_gpu_has_two_names() -> None:
     first, second = ({"device": device} for device in ("cuda", "cuda:1"))
     require_same_work({"device": "cuda:0"}, first)

@@ -1,5 +1,6 @@
 """Groups of operations by hand, and on a real step."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,12 +113,13 @@ def test_tables() -> None:
     ]
 
 
-def test_a_real_step(tiny_case, parts_of) -> None:
-    case = tiny_case()
+@pytest.mark.parametrize("added", ["none", "second-teacher"])
+def test_a_real_step(added: str, tiny_case: Callable, parts_of: Callable) -> None:
+    case = tiny_case(added=added)
     parts, clock = parts_of(case), StageClock()
     step = TrainingStep(watch(parts, clock), case, clock)
     hooks = [len(module._forward_hooks) for module in parts.model.modules()]
-    found = profile_step(step, [parts.model, parts.model.teacher], cuda=False)
+    found = profile_step(step, [parts.model, *parts.model.teachers], cuda=False)
     stages_of = {group: {stage for found_group, stage in found.seconds if found_group == group} for group in GROUPS}
     forward_and_backward = {"student forward", "backward"}
     assert stages_of[PRODUCTS] == {*forward_and_backward, "teacher forward", "loss"}

@@ -35,6 +35,13 @@ def test_random_weights(run_script: Callable) -> None:
     ]
     assert {r["outputs"] for r in measured} == {"features", "last_hidden_state"}
     assert all(r["file_mib"] >= 0 for r in measured)
+    embeddings, layer, head = (30 + 512) * 8 + 16, 4 * 64 + 4 * 8 + 2 * 256 + 32 + 8 + 4 * 8, 64 + 8 + 16 + 30
+    assert {(r["model"], r["runtime"]): r["parameters"] for r in measured} == {
+        ("teacher", "PyTorch"): embeddings + 2 * layer + head,
+        ("student", "PyTorch"): embeddings + layer + head,
+        ("teacher", "ONNX Runtime"): embeddings + 2 * layer,
+        ("student", "ONNX Runtime"): embeddings + layer,
+    }
     assert sorted(r["claim"] for r in records[len(measured) :]) == ["fewer parameters", *["speed at batch 1"] * 3]
     table = [line for line in lines if line.startswith("|")]
     assert table[0].startswith("| model | runtime |") and len(table) == 2 + 12

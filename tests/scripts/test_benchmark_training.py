@@ -159,6 +159,7 @@ def test_mistakes_are_one_line_and_status_2(run_script: Callable) -> None:
         (["--peer-timeout", "3"], "--peer-timeout is for the turns of a --peer"),
         (["--peer", "true", "--peer-timeout", "0"], "--peer-timeout is 0, but must be seconds, more than 0"),
         (["--peer", "true", "--peer-timeout", "nan"], "--peer-timeout is nan, but must be seconds, more than 0"),
+        (["--peer", "true", "--peer-timeout", "1e7"], "--peer-timeout is 1e\\+07, but must be .* at most 1,000,000"),
         (["--batch", "16000000", "--length", "16000000"], "needs at least .* GiB"),
         (["--batch", "1000000000"], "--batch is 1000000000, but must be at most 16777216"),
         (["--batch", "-1"], "--batch is -1, but must be at least 1"),
