@@ -9,20 +9,16 @@ import subprocess
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from fairseq import tasks
-from fairseq.criterions import FairseqCriterion
 from fairseq.data import Dictionary
 from fairseq.data.indexed_dataset import MMapIndexedDatasetBuilder
 from fairseq.dataclass.configs import FairseqConfig
 from fairseq.dataclass.initialize import add_defaults, hydra_init
-from fairseq.models import BaseFairseqModel
-from fairseq.tasks import FairseqTask
-from fairseq.trainer import Trainer
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
@@ -36,6 +32,7 @@ from fairseq_distil.data.squad.windows import WindowSizes
 from fairseq_distil.data.tokenizers import WordPieceTokenizer
 
 from .forked_processes import ForkingServer
+from .run import Run
 
 torch.set_num_threads(1)  # tiny tensors only lose by threads, much so on a busy machine
 
@@ -51,29 +48,6 @@ TINY = {
 MASKED_LM = {"_name": "masked_lm"}
 PUBLISHED = Path(__file__).parents[2] / "shared" / "data" / "vocab.tar.xz"
 OPTIMIZATION = {"optimizer": {"_name": "adam"}, "lr_scheduler": {"_name": "fixed"}}
-
-
-class Run(NamedTuple):
-    """What fairseq's trainer is made from."""
-
-    cfg: DictConfig
-    task: FairseqTask
-    model: BaseFairseqModel
-    criterion: FairseqCriterion
-
-    def batch(self, split: str = "train", indices: list[int] | None = None) -> dict:
-        """The collated batch of some items of a split, or of all."""
-        if split not in self.task.datasets:
-            self.task.load_dataset(split)
-        dataset = self.task.datasets[split]
-        return dataset.collater([dataset[index] for index in (range(len(dataset)) if indices is None else indices)])
-
-    def save_checkpoint(self, path: Path) -> str:
-        """Write a checkpoint by fairseq's trainer."""
-        trainer = Trainer(self.cfg, self.task, self.model, self.criterion)
-        trainer.consolidate_optimizer()
-        trainer.save_checkpoint(str(path), {"epoch": 1})
-        return str(path)
 
 
 @pytest.fixture(scope="session")

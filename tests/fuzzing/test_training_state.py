@@ -55,7 +55,7 @@ def trainer(
 
     def make() -> Trainer:
         metrics.reset()
-        return Trainer(run.cfg, run.task, run.model, run.criterion)
+        return run.trainer()
 
     yield make
     metrics.reset()

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fairseq import checkpoint_utils
 from fairseq.optim import FP16Optimizer
-from fairseq.trainer import Trainer
 
 from fairseq_distil.errors import UserError
 from fairseq_distil.optim.half_precision import fit_half_precision
@@ -29,12 +27,6 @@ def run_with(setup_run: Callable[..., Run], tmp_path: Path) -> Callable[..., Run
         return run
 
     return make
-
-
-def begin(run: Run) -> Trainer:
-    trainer = Trainer(run.cfg, run.task, run.model, run.criterion)
-    checkpoint_utils.load_checkpoint(run.cfg.checkpoint, trainer)
-    return trainer
 
 
 def test_float32_copies_keep_their_shapes(run_with: Callable[..., Run]) -> None:
@@ -59,11 +51,11 @@ def test_updates_need_float32_weights(run_with: Callable[..., Run]) -> None:
     run = run_with(bf16=True, memory_efficient_bf16=True)
     expected = r"^--memory-efficient-bf16 \(common.memory_efficient_bf16\) keeps no float32 weights, .* give --bf16 "
     with pytest.raises(UserError, match=expected):
-        begin(run)
+        run.go_on()
 
 
 def test_bfloat16_weights_are_updated_in_float32(run_with: Callable[..., Run]) -> None:
-    trainer = begin(run := run_with(bf16=True))
+    trainer = (run := run_with(bf16=True)).go_on()
     before = [parameter.clone() for parameter in run.model.parameters()]
     trainer.train_step([run.batch(indices=[3, 4])])
     assert [len(group["params"]) > 1 for group in trainer.optimizer.param_groups] == [True, True]
@@ -74,7 +66,7 @@ def test_bfloat16_weights_are_updated_in_float32(run_with: Callable[..., Run]) -
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="fairseq trains with --fp16 on GPUs alone")
 def test_float16_weights_are_updated_in_float32(run_with: Callable[..., Run]) -> None:
     run = run_with(fp16=True, cpu=False)
-    trainer = begin(run)
+    trainer = run.go_on()
     batch = run.batch(indices=[3, 4])
     for _ in range(20):  # of which the first few only lower the loss scale
         trainer.train_step([batch])

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from fairseq.dataclass.initialize import add_defaults
 from fairseq.optim.lr_scheduler.reduce_lr_on_plateau import ReduceLROnPlateauLRSchedule
-from fairseq.trainer import Trainer
 
 from fairseq_distil.errors import UserError
 
@@ -19,7 +18,7 @@ def make_schedule(setup_run: Callable) -> Callable[[], ReduceLROnPlateauLRSchedu
     run = setup_run({"_name": "distil_encoder", "encoder_layers": 1, **TINY})
     run.cfg.lr_scheduler = {"_name": "reduce_lr_on_plateau", "lr_patience": 2}
     add_defaults(run.cfg)
-    return lambda: Trainer(run.cfg, run.task, run.model, run.criterion).lr_scheduler
+    return lambda: run.trainer().lr_scheduler
 
 
 def test_bad_epochs_are_not_counted_anew(make_schedule: Callable[[], ReduceLROnPlateauLRSchedule]) -> None:

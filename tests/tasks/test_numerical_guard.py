@@ -26,7 +26,7 @@ def make_trainer(setup_run: Callable, teacher_path: str, tmp_path: Path) -> Call
         run.cfg.checkpoint.save_dir = str(tmp_path)
         run.cfg.common.update(common)
         run.task.load_dataset("train")
-        return Trainer(run.cfg, run.task, run.model, run.criterion)
+        return run.trainer()
 
     return make
 

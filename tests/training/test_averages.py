@@ -25,7 +25,7 @@ def set_up(request: pytest.FixtureRequest, setup_run: Callable[..., Run], tmp_pa
         run = setup_run({"_name": request.param, "encoder_layers": encoder_layers, **TINY})
         run.cfg.checkpoint.save_dir = str(tmp_path)
         run.cfg.ema.update({"store_ema": True, "ema_fp32": True, **ema})
-        return Trainer(run.cfg, run.task, run.model, run.criterion)
+        return run.trainer()
 
     return make
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 from fairseq import checkpoint_utils
 from fairseq.dataclass.initialize import add_defaults
-from fairseq.trainer import Trainer
 
 from fairseq_distil.errors import UserError
 
@@ -28,11 +27,6 @@ def set_up(setup_run: Callable[..., Run], data: str, tmp_path: Path) -> Callable
     return make
 
 
-def go_on(run: Run) -> None:
-    trainer = Trainer(run.cfg, run.task, run.model, run.criterion)
-    checkpoint_utils.load_checkpoint(run.cfg.checkpoint, trainer)
-
-
 @pytest.mark.parametrize(
     ("changed", "difference"),
     [
@@ -45,7 +39,7 @@ def test_weights_of_another_architecture(
 ) -> None:
     path = set_up().save_checkpoint(tmp_path / "checkpoint_last.pt")
     with pytest.raises(UserError) as refused:
-        go_on(set_up(**changed))
+        set_up(**changed).go_on()
     message = str(refused.value)
     assert message.startswith(f"checkpoint_last.pt: Cannot load model parameters from checkpoint {path}: {difference}")
     assert message.endswith("start from nothing in another --save-dir (checkpoint.save_dir)")
@@ -57,12 +51,12 @@ def test_data_of_another_dictionary(set_up: Callable[..., Run], tmp_path: Path) 
     state = torch.load(path)
     symbols = list(set_up().task.source_dictionary.symbols)
     torch.save(state | {"task_state": {"dictionary_symbols": symbols}}, path)
-    go_on(set_up())
+    set_up().go_on()
     symbols[5:7] = symbols[6], symbols[5]
     torch.save(state | {"task_state": {"dictionary_symbols": symbols}}, path)
     expected = rf"checkpoint {path} has another dictionary than the data's dict.txt: .* and id 5 is '{symbols[5]}'"
     with pytest.raises(UserError, match=expected):
-        go_on(set_up())
+        set_up().go_on()
 
 
 def test_weights_without_a_position_in_the_data(set_up: Callable[..., Run], tmp_path: Path) -> None:
@@ -70,7 +64,7 @@ def test_weights_without_a_position_in_the_data(set_up: Callable[..., Run], tmp_
     state = torch.load(path)
     torch.save(state | {"extra_state": {"train_iterator": None}}, path)
     with pytest.raises(UserError, match=r"checkpoint_last.pt: has no position in the data .* give it to --pretrained"):
-        go_on(set_up())
+        set_up().go_on()
 
 
 def test_the_validation_that_ended_an_epoch_reduces_the_learning_rate(
@@ -80,7 +74,7 @@ def test_the_validation_that_ended_an_epoch_reduces_the_learning_rate(
     run = set_up()
     run.cfg.lr_scheduler = {"_name": "reduce_lr_on_plateau"}
     add_defaults(run.cfg)
-    stopped, resumed = (Trainer(run.cfg, run.task, run.model, run.criterion) for _ in range(2))
+    stopped, resumed = (run.trainer() for _ in range(2))
     rate = stopped.lr_step(1, 5.0)
     stopped.set_num_updates(3)
     stopped.consolidate_optimizer()
@@ -97,9 +91,7 @@ def test_killed_between_the_first_two_copies_of_a_checkpoint(set_up: Callable[..
     state["optimizer_history"][-1]["num_updates"] = 3
     torch.save(state, path)
     run.cfg.checkpoint.no_epoch_checkpoints = True
-    trainer = Trainer(run.cfg, run.task, run.model, run.criterion)
-    checkpoint_utils.load_checkpoint(run.cfg.checkpoint, trainer)
-    assert trainer.get_num_updates() == 3
+    assert run.go_on().get_num_updates() == 3
 
 
 def test_a_file_to_go_on_from_that_is_not_there(set_up: Callable[..., Run], tmp_path: Path) -> None:
@@ -107,7 +99,7 @@ def test_a_file_to_go_on_from_that_is_not_there(set_up: Callable[..., Run], tmp_
     run = set_up()
     run.cfg.checkpoint.restore_file = str(tmp_path / "checkpoint9.pt")
     with pytest.raises(UserError, match=f"^--restore-file {tmp_path}/checkpoint9.pt .*: no such file; leave it out"):
-        go_on(run)
+        run.go_on()
 
 
 def test_updates_and_validations_of_fairseqs_own_tasks_are_guarded(set_up: Callable[..., Run]) -> None:
@@ -115,7 +107,7 @@ def test_updates_and_validations_of_fairseqs_own_tasks_are_guarded(set_up: Calla
     run.task.load_dataset("train")
     dataset = run.task.dataset("train")
     (first, second) = ({**dataset.collater([dataset[index]]), "id": torch.tensor([index])} for index in (3, 7))
-    trainer = Trainer(run.cfg, run.task, run.model, run.criterion)
+    trainer = run.trainer()
     _, epochs = checkpoint_utils.load_checkpoint(run.cfg.checkpoint, trainer)
     trainer.begin_epoch(epochs.epoch)
     trainer.train_step([first])
@@ -138,5 +130,5 @@ def test_what_a_killed_run_was_writing_is_removed(set_up: Callable[..., Run], tm
     others = {"notes.tmp", "checkpoint_1.pt.tmp", "checkpoint_last.pt.mine.tmp", "checkpoint.pt.0123abcd.tmp.tmp"}
     for name in others:
         (tmp_path / name).touch()
-    go_on(set_up())
+    set_up().go_on()
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoint_last.pt", *others}
