@@ -27,7 +27,7 @@ from fairseq_distil.evaluation.sentence_metrics import (
     spearman_correlation,
 )
 from fairseq_distil.models.data_memory import class_names
-from fairseq_distil.modules import autocast
+from fairseq_distil.modules import autocast, keep_released_memory
 from fairseq_distil.workers import gather_from_workers
 
 DIGITS = 3  # of percentages: one right answer of 40,000 is seen
@@ -76,6 +76,8 @@ class SentencePredictionMetricsCriterion(SentencePredictionCriterion):
 
     def logits(self, model: BaseFairseqModel, sample: Dict[str, Any]) -> Tensor:
         """What the head gives for a batch, ``(batch, outputs)``."""
+        if sample["target"].device.type == "cpu":  # fairseq's task cannot do it
+            keep_released_memory()
         with self.autocast(sample):
             return model(**sample["net_input"], classification_head_name=self.classification_head_name)[0]
 

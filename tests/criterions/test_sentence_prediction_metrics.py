@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from fairseq_distil.errors import UserError
-from fairseq_distil.modules import autocasting
+from fairseq_distil.modules import autocasting, keep_released_memory
 
 OURS, STOCK = {"_name": "sentence_prediction_metrics"}, {"_name": "sentence_prediction"}
 HEAD = "sentence_classification_head"
@@ -72,6 +72,13 @@ def test_loss_and_gradients_are_fairseqs(sentence_run: Callable, classes: tuple[
     torch.testing.assert_close(gradients, expected_gradients)
     assert logged.keys() == expected_log.keys()
     torch.testing.assert_close(logged, expected_log)
+
+
+def test_released_memory_is_kept_on_a_cpu(sentence_run: Callable) -> None:
+    run = sentence_run(OURS, *TWO)
+    keep_released_memory.cache_clear()
+    run.criterion(run.model, run.batch())
+    assert keep_released_memory.cache_info().currsize == 1  # it has been called, as glibc cannot be asked
 
 
 @pytest.mark.parametrize("workers", [1, 2])
