@@ -3,7 +3,8 @@
 #
 #   bash examples/compare_students.sh --students FILE --teacher TEACHER --data DATA --output DIRECTORY
 #       [--updates N | --minutes M] [--seeds N] [--recipe YAML]
-#       [--glue DIR] [--squad DIR] [--own NAME=DIR] [--tasks A,B] [--jobs N] [--override KEY=VALUE] [KEY=VALUE ...]
+#       [--glue DIR] [--squad DIR] [--own NAME=DIR] [--tasks A,B] [--distil] [--jobs N] [--override KEY=VALUE]
+#       [KEY=VALUE ...]
 #
 #   --students  file with a student a line: its name and settings, such as examples/ablation/students
 #   --teacher   checkpoint of this plugin, or directory of transformers, to distil
@@ -15,6 +16,7 @@
 #   --recipe    of the students (default: examples/quickstart/config/student.yaml)
 #   --glue, --squad, --own, --tasks, --jobs, --override
 #               fine-tune the teacher and the students too, as scripts/evaluate.py does
+#   --distil    fine-tune each student once more, as NAME_D, with the fine-tuned teacher to learn from
 #   KEY=VALUE   settings of the recipe for all students, such as task.tokens_per_sample=128
 set -euo pipefail
 
@@ -26,10 +28,11 @@ fail() {
 root="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
 students="" teacher="" data="" output="" updates="" minutes="" seeds=1
 recipe="$root/examples/quickstart/config/student.yaml"
-overrides=() fine_tuning=() has_tasks=""
+overrides=() fine_tuning=() has_tasks="" distils=""
 while [ $# -gt 0 ]; do
     case "$1" in
         -h | --help) sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0"; exit 0 ;;
+        --distil) distils=yes ;;
         --students | --teacher | --data | --output | --updates | --minutes | --seeds | --recipe | \
             --glue | --squad | --own | --tasks | --jobs | --override)
             [ -n "${2-}" ] || fail "$1 needs a value; see --help"
@@ -68,6 +71,7 @@ done
 [ -f "$data/dict.txt" ] || fail "--data $data: no prepared data, see scripts/prepare_data.py"
 [ -f "$recipe" ] || fail "--recipe $recipe: no such file"
 [ -z "$updates" ] || [ -z "$minutes" ] || fail "give --updates or --minutes, not both"
+[ -z "$distils" ] || [ -n "$has_tasks" ] || fail "--distil is for fine-tuning; give --glue, --squad or --own"
 [ ${#fine_tuning[@]} -eq 0 ] || [ -n "$has_tasks" ] || fail "${fine_tuning[0]} is for fine-tuning; give --glue, --squad or --own"
 budget="${minutes:+$minutes minutes}"
 budget="${budget:-${updates:=600} updates}"
@@ -82,8 +86,10 @@ for line in "${lines[@]}"; do
     for setting in "${student[@]:1}"; do
         [[ "$setting" == ?*=* ]] || fail "--students $students: ${student[0]}: '$setting' is no setting KEY=VALUE"
     done
-    [[ " ${names[*]-} teacher " != *" ${student[0]} "* ]] || fail "--students $students: the name ${student[0]} is there twice, or the teacher's"
-    names+=("${student[0]}")
+    for name in "${student[0]}" ${distils:+"${student[0]}_D"}; do
+        [[ " ${names[*]-} teacher " != *" $name "* ]] || fail "--students $students: the name $name is there twice, or the teacher's"
+        names+=("$name")
+    done
 done
 
 # What the students are of: results of other settings are neither used nor replaced.
@@ -163,7 +169,10 @@ for seed in $(seq "$seeds"); do
         read -ra student <<<"$line"
         name="${student[0]}"
         train "$name" "$seed" "${student[@]:1}"
-        [ "$seed" -gt 1 ] || templates+=(--model "$name=$output/$name/seed{seed}/checkpoint_last.pt")
+        if [ "$seed" -eq 1 ]; then
+            checkpoints="$output/$name/seed{seed}/checkpoint_last.pt"
+            templates+=(--model "$name=$checkpoints" ${distils:+--distil "${name}_D=$checkpoints"})
+        fi
         [ "$seeds" -eq 1 ] || name+="-$seed"
         models+=(--model "$name=$output/${student[0]}/seed$seed/checkpoint_last.pt")
         runs+=(--run "$name=$output/${student[0]}/seed$seed/tensorboard")

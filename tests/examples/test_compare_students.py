@@ -63,6 +63,7 @@ OPTIONS = ["--students", "list", "--teacher", "teacher.pt", "--data", "data", "-
         ([*OPTIONS, "--updates", "2", "--minutes", "1"], "give --updates or --minutes, not both"),
         ([*OPTIONS, "--recipe", "absent.yaml"], "--recipe {folder}/absent.yaml: no such file"),
         ([*OPTIONS, "--jobs", "2"], "--jobs is for fine-tuning; give --glue, --squad or --own"),
+        ([*OPTIONS, "--distil"], "--distil is for fine-tuning; give --glue, --squad or --own"),
         (["--glue", "absent"], "--glue absent: no such directory"),
         (["--own", "absent"], "--own absent: not NAME=DIR"),
         (["--own", "mine=absent"], "--own mine=absent: no such directory"),
@@ -90,6 +91,13 @@ def test_mistakes_in_the_list(folder: Path, text: str, message: str) -> None:
     (folder / "list").write_text(text)
     result = run(*OPTIONS, folder=folder)
     assert (result.returncode, result.stderr) == (2, f"error: --students {folder}/list: {message}\n")
+
+
+def test_names_of_students_that_learn_from_the_teacher_once_more(folder: Path, glue: Path) -> None:
+    (folder / "list").write_text("full\nfull_D x=1\n")
+    result = run(*OPTIONS, "--glue", glue, "--distil", folder=folder)
+    message = f"error: --students {folder}/list: the name full_D is there twice, or the teacher's\n"
+    assert (result.returncode, result.stderr) == (2, message)
 
 
 def test_students_of_other_settings_are_kept(folder: Path) -> None:
@@ -167,14 +175,15 @@ def test_a_signal_ends_the_training_too(folder: Path, number: signal.Signals) ->
 def test_the_whole_of_it_and_again(folder: Path, glue: Path) -> None:
     (folder / "list").write_text(TWO)
     options = [*OPTIONS, "--updates", "2", "--seeds", "2", "task.tokens_per_sample=17", "dataset.num_workers=0"]
-    options += ["--glue", glue, "--override", "optimization.max_update=2", "--override", "dataset.num_workers=0"]
+    options += ["--glue", glue, "--distil", "--override", "optimization.max_update=2"]
+    options += ["--override", "dataset.num_workers=0"]
     result = run(*options, folder=folder)
     assert result.returncode == 0, result.stderr[-3000:]
     reports = json.loads((folder / "out" / "masked-lm" / "report.json").read_text())
     assert [report["name"] for report in reports] == ["teacher", "one-1", "two-1", "one-2", "two-2"]
     assert len({report["masked_lm"]["perplexity"] for report in reports}) == 5
     retention = json.loads((folder / "out" / "retention" / "report.json").read_text())
-    assert [model["name"] for model in retention["models"]] == ["teacher", "one", "two"]
+    assert [model["name"] for model in retention["models"]] == ["teacher", "one", "two", "one_D", "two_D"]
     checkpoints = [
         json.loads((folder / f"out/retention/runs/two/RTE/seed{seed}/settings.json").read_text())["checkpoint"]
         for seed in (1, 2)
