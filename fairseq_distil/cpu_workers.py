@@ -1,5 +1,6 @@
 """What fairseq's distributed training lacks on CPUs."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -8,6 +9,11 @@ from fairseq.models import distributed_fairseq_model
 from torch import nn
 from torch.distributed import Reducer
 from torch.nn.parallel import DistributedDataParallel
+
+from .errors import UserError
+
+NOT_EXCHANGED = "Expected to have finished reduction in the prior iteration"
+WITHOUT_GRADIENT = re.compile(r"Parameter indices which did not receive grad for rank \d+: ([\d ]+)")
 
 
 class DeviceIndependentDataParallel(DistributedDataParallel):
@@ -22,9 +28,27 @@ class DeviceIndependentDataParallel(DistributedDataParallel):
         super().__init__(module, device_ids=device_ids, output_device=output_device, **rest)
 
     def forward(self, *inputs: Any, **keywords: Any) -> Any:
-        """See :meth:`torch.nn.parallel.DistributedDataParallel.forward`."""
-        with _buckets_as_they_are() if self.is_on_cpu else nullcontext():
-            return super().forward(*inputs, **keywords)
+        """See :meth:`torch.nn.parallel.DistributedDataParallel.forward`.
+
+        Raises:
+            UserError: gradients of the last update have not been exchanged, for some parameters had none
+        """
+        try:
+            with _buckets_as_they_are() if self.is_on_cpu else nullcontext():
+                return super().forward(*inputs, **keywords)
+        except RuntimeError as error:
+            if NOT_EXCHANGED not in str(error):
+                raise
+            raise UserError(
+                "--ddp-backend pytorch_ddp needs a gradient of every parameter, but "
+                f"{self._without_gradient(error)} had none in the last update; leave out what is not trained, such as "
+                "a masked-LM head in fine-tuning by --no-masked-lm-head, or take --ddp-backend legacy_ddp"
+            ) from error
+
+    def _without_gradient(self, error: RuntimeError) -> str:
+        trained = [name for name, parameter in self.module.named_parameters() if parameter.requires_grad]
+        found = WITHOUT_GRADIENT.search(str(error))
+        return ", ".join(trained[int(index)] for index in found[1].split()) if found else "some"
 
 
 @contextmanager
@@ -32,10 +56,11 @@ def _buckets_as_they_are() -> Iterator[None]:
     """Sum gradients in one order always.
 
     After a process's first update torch puts its buckets in the order in which gradients came, so that three workers
-    or more would sum in another order after a start than without it.
+    or more would sum in another order after a start than without it. That all gradients of the last update have been
+    exchanged, which it looks at first, is still looked at.
     """
     rebuild_as_ever = Reducer._rebuild_buckets
-    Reducer._rebuild_buckets = lambda _: False
+    Reducer._rebuild_buckets = Reducer._check_reducer_finalized
     try:
         yield
     finally:

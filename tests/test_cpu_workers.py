@@ -10,6 +10,8 @@ import torch.distributed as dist
 from fairseq import models
 from fairseq.distributed import utils
 
+from fairseq_distil.errors import UserError
+
 from .conftest import TINY, Run
 
 # torch's, of an argument that fairseq gives its wrapper
@@ -25,9 +27,10 @@ def group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dist.Proc
 
 
 @pytest.fixture
-def student_run(setup_run: Callable[..., Run], teacher_path: str) -> Run:
+def student_run(setup_run: Callable[..., Run], teacher_path: str, request: pytest.FixtureRequest) -> Run:
+    """With settings of the criterion, where a test gives some."""
     model = {"_name": "teacher_student", "teacher": teacher_path, "encoder_layers": 2, **TINY}
-    return setup_run(model, {"_name": "distillation"})
+    return setup_run(model, {"_name": "distillation", **getattr(request, "param", {})})
 
 
 @pytest.fixture
@@ -81,3 +84,26 @@ def test_a_worker_without_a_batch_has_a_gradient_of_zero_for_every_parameter(
         assert (loss.item(), sample_size) == (0, 0)
     for name, parameter in student_run.model.named_parameters():
         assert parameter.grad is not None and not parameter.grad.any(), name
+
+
+ALONE = {"soft_target_weight": 0.0, "mlm_weight": 0.0, "cosine_weight": 0.0, "relation_weight": 1.0}
+
+
+def train_twice(run: Run, model: torch.nn.Module) -> None:
+    for _ in range(2):
+        run.model.zero_grad()
+        loss, _, _ = run.criterion(model, run.batch(indices=[0, 1, 2]))
+        loss.backward()
+
+
+@pytest.mark.parametrize("student_run", [ALONE], indirect=True)
+def test_an_objective_that_does_not_read_all_of_the_student(student_run: Run, wrap: Callable) -> None:
+    train_twice(student_run, wrap("pytorch_ddp"))
+
+
+@pytest.mark.parametrize("student_run", [ALONE], indirect=True)
+def test_gradients_that_cannot_be_exchanged_are_told(student_run: Run, wrap: Callable) -> None:
+    """They would be each worker's own, and the workers' models drift apart."""
+    student_run.model.masked_lm_head.dense.requires_grad_(True)
+    with pytest.raises(UserError, match=r"but masked_lm_head\.dense\.weight, masked_lm_head\.dense\.bias had none"):
+        train_twice(student_run, wrap("pytorch_ddp"))

@@ -20,6 +20,7 @@ from fairseq_distil.modules import least_squares
 from fairseq_distil.schedule import parse_schedules
 
 from .distillation_config import DistillationConfig
+from .freezing import freeze_unread_parameters
 from .requirements import require_options_of_use, require_suitable
 from .settings import require_temperature, require_weight
 from .terms import TERMS, Activations, ActivationTerm, Scalar, Term
@@ -86,7 +87,7 @@ class DistillationCriterion(FairseqCriterion):
         require_options_of_use(self.cfg, self.other_terms)
 
     def fit_to(self, model: BaseFairseqModel) -> None:
-        """Check that a model is suitable, and make the projection that its width asks for.
+        """Check that a model is suitable, freeze what no term reads, and make the projection that its width asks for.
 
         A narrower student's hidden states are mapped to the teacher's width by a matrix that trains with it. It belongs
         to the criterion, so that no export has it. It starts as what maps the student's word embeddings to the
@@ -96,6 +97,7 @@ class DistillationCriterion(FairseqCriterion):
             UserError: see :func:`require_suitable`, or the student is wider than its teacher
         """
         require_suitable(self.terms, model, self.mask_prob)
+        freeze_unread_parameters(self.terms, model)
         if not any(term.compares_hidden_states for term in self.terms):
             return
         student_width, teacher_width = model.config.width, model.teacher.config.width

@@ -5,7 +5,7 @@ from typing import Dict, List, Optional, Set
 
 import torch
 from fairseq.models import BaseFairseqModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from fairseq_distil.errors import UserError
 from fairseq_distil.losses import relation_divergence
@@ -65,6 +65,9 @@ class RelationTerm(LayerPairsTerm):
     def teacher_layers(self, model: BaseFairseqModel) -> Set[int]:
         return {layer - 1 for layer in super().teacher_layers(model)}
 
+    def student_modules(self, model: BaseFairseqModel) -> List[nn.Module]:
+        return [_query_key_value(model, student) for student, _ in self.pairs(model)]
+
     def require_suitable(self, model: BaseFairseqModel) -> None:
         if any(0 in pair for pair in self.pairs(model)):
             raise UserError(
@@ -99,5 +102,9 @@ class RelationTerm(LayerPairsTerm):
 
 def _attention_vectors(encoder: BaseFairseqModel, layer: int, states: Dict[int, Tensor]) -> Dict[str, Tensor]:
     """Queries, keys and values ``(batch, length, width)`` of a layer, counted from 1."""
-    query_key_value = encoder.encoder.layers[layer - 1].attention.query_key_value(states[layer - 1])
+    query_key_value = _query_key_value(encoder, layer)(states[layer - 1])
     return dict(zip(KINDS, query_key_value.chunk(3, -1), strict=True))
+
+
+def _query_key_value(encoder: BaseFairseqModel, layer: int) -> nn.Module:
+    return encoder.encoder.layers[layer - 1].attention.query_key_value

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar, List, NamedTuple, Set, Type
 
 from fairseq.models import BaseFairseqModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from fairseq_distil.criterions.settings import require_weight
 
@@ -64,6 +64,10 @@ class Term(ABC):
     def teacher_layers(self, model: BaseFairseqModel) -> Set[int]:
         """The same of the teacher, if it needs one."""
         return {model.teacher.config.layers}
+
+    def student_modules(self, model: BaseFairseqModel) -> List[nn.Module]:
+        """What it reads of the student besides the modules that these hidden states come from."""
+        return [model.masked_lm_head] if self.needs_masked_lm_heads else []
 
     @classmethod
     @abstractmethod
