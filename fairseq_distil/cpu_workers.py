@@ -42,7 +42,8 @@ class DeviceIndependentDataParallel(DistributedDataParallel):
             raise UserError(
                 "--ddp-backend pytorch_ddp needs a gradient of every parameter, but "
                 f"{self._without_gradient(error)} had none in the last update; leave out what is not trained, such as "
-                "a masked-LM head in fine-tuning by --no-masked-lm-head, or take --ddp-backend legacy_ddp"
+                "a masked-LM head in fine-tuning by --no-masked-lm-head, or take --ddp-backend legacy_ddp; where "
+                "memory had run out in it, lower --batch-size"
             ) from error
 
     def _without_gradient(self, error: RuntimeError) -> str:

@@ -96,9 +96,16 @@ def train_twice(run: Run, model: torch.nn.Module) -> None:
         loss.backward()
 
 
+@pytest.mark.parametrize("ddp_backend", ["legacy_ddp", "pytorch_ddp"])
 @pytest.mark.parametrize("student_run", [ALONE], indirect=True)
-def test_an_objective_that_does_not_read_all_of_the_student(student_run: Run, wrap: Callable) -> None:
-    train_twice(student_run, wrap("pytorch_ddp"))
+def test_what_an_objective_does_not_read_has_no_gradient(student_run: Run, wrap: Callable, ddp_backend: str) -> None:
+    """Not even one of 0, by which weight decay would shrink it."""
+    model = wrap(ddp_backend)
+    train_twice(student_run, model)
+    if ddp_backend == "legacy_ddp":
+        model.all_reduce_grads()
+    with_gradient = {name.split(".")[0] for name, one in student_run.model.named_parameters() if one.grad is not None}
+    assert with_gradient == {"encoder"}
 
 
 @pytest.mark.parametrize("student_run", [ALONE], indirect=True)

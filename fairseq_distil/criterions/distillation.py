@@ -78,6 +78,7 @@ class DistillationCriterion(FairseqCriterion):
         self.soft_target, self.masked_lm = terms[SoftTargetTerm], terms[MaskedLMTerm]
         self.vocabulary_terms = [term for term in (self.soft_target, self.masked_lm) if term.is_active]
         self.mask_prob = task.cfg.mask_prob
+        self.is_fit = False
         self.width_projection: Optional[nn.Linear] = None
         self.is_over_all_tokens = any(term.is_over_all_tokens for term in self.terms)
         self.soft_targets_everywhere = self.soft_target.is_active and self.soft_target.is_over_all_tokens
@@ -96,6 +97,7 @@ class DistillationCriterion(FairseqCriterion):
         Raises:
             UserError: see :func:`require_suitable`, or the student is wider than its teacher
         """
+        self.is_fit = True
         require_suitable(self.terms, model, self.mask_prob)
         freeze_unread_parameters(self.terms, model)
         if not any(term.compares_hidden_states for term in self.terms):
@@ -134,8 +136,10 @@ class DistillationCriterion(FairseqCriterion):
             the loss as a sum, the sample size that it is to be divided by, and sums and counts for the log
 
         Raises:
-            UserError: see :func:`require_suitable`
+            UserError: see :func:`require_suitable`, or the task has not fit it to the model
         """
+        if not self.is_fit:
+            raise UserError("criterion distillation is of task distil_masked_lm; take --task distil_masked_lm")
         scheduled = self._follow_schedules(model)
         mask_prob = sample.get("mask_prob", self.mask_prob)
         if "mask_prob" in sample:

@@ -1,6 +1,7 @@
 """What the objective does not read of a student, which then does not train."""
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
@@ -10,23 +11,25 @@ from torch import nn
 from .terms import Term
 
 logger = logging.getLogger(__name__)
+PART = re.compile(r"encoder\.layers\.\d+|\w+")
+"""Of a parameter's name: a layer, or a part of the model such as a head."""
 
 
 def freeze_unread_parameters(terms: Sequence[Term], model: BaseFairseqModel) -> None:
     """Freeze the student's parameters that none of the terms reads, such as a head or layers above the last one read.
 
     They have no gradient, for which torch's wrapper for several workers would wait in vain, and where fairseq's puts
-    one of 0 they would lose their weights to weight decay.
+    one of 0 they would lose their weights to weight decay. What is frozen stays so, whatever else the model is fit to.
     """
     read = {id(parameter) for module in _read_modules(terms, model) for parameter in module.parameters()}
-    unread = [parameter for parameter in model.parameters() if parameter.requires_grad and id(parameter) not in read]
-    for parameter in unread:
+    parameters = model.named_parameters()
+    unread = {name: one for name, one in parameters if one.requires_grad and id(one) not in read}
+    for parameter in unread.values():
         parameter.requires_grad_(False)
     if unread:
-        count = sum(parameter.numel() for parameter in unread)
-        logger.info(
-            "%s parameters of the student stay as they are, for no term of the objective reads them", f"{count:,}"
-        )
+        count = sum(parameter.numel() for parameter in unread.values())
+        parts = ", ".join(dict.fromkeys(PART.match(name)[0] for name in unread))
+        logger.info("no term reads %s parameters of the student, which stay as they are: %s", f"{count:,}", parts)
 
 
 def _read_modules(terms: Sequence[Term], model: BaseFairseqModel) -> Iterable[nn.Module]:

@@ -47,7 +47,11 @@ def require_fitting(optimizer: torch.optim.Optimizer, state_dict: Dict[str, Any]
     sizes = [len(group["params"]) for group in optimizer.param_groups]
     found = [len(group["params"]) if isinstance(group.get("params"), list) else 0 for group in groups]
     if found != sizes:
-        raise UserError(f"the optimiser's state is of groups of {found} parameters, but there are {sizes}; {ADVICE}")
+        raise UserError(
+            f"the optimiser's state is of groups of {found} parameters, but there are {sizes}: its run trained others, "
+            "such as those that another objective reads; give its settings, begin a new run from it (--pretrained, "
+            "model.pretrained), or start with --reset-optimizer (checkpoint.reset_optimizer), which counts from 0 on"
+        )
     count = 0
     for own, stored in zip(optimizer.param_groups, groups, strict=True):
         numbers = range(count, count := count + len(own["params"]))

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import torch
 
+from fairseq_distil.errors import UserError
+
 NONE = {"soft_target_weight": 0.0, "mlm_weight": 0.0, "cosine_weight": 0.0}
 RELATIONS = {**NONE, "relation_weight": 1.0}
 HIDDEN = {**NONE, "hidden_weight": 1.0}
@@ -45,13 +47,9 @@ def test_what_no_term_reads_is_frozen(
     assert bool(unread) == bool(frozen) and all(name.startswith(frozen) for name in unread)
 
 
-def test_weight_decay_leaves_it(distillation_run: Callable) -> None:
-    run = distillation_run(RELATIONS)
-    before = {name: parameter.detach().clone() for name, parameter in run.model.named_parameters()}
-    run.cfg.optimizer.weight_decay = 0.1
-    trainer = run.trainer()
-    trainer.begin_epoch(1)
-    for _ in range(2):
-        trainer.train_step([run.batch(indices=[0, 1, 2])])
-    changed = {name for name, parameter in run.model.named_parameters() if not parameter.equal(before[name])}
-    assert changed == trained(run.model)
+def test_a_task_that_does_not_fit_it_to_the_model_is_refused(setup_run: Callable, teacher_path: str, data: str) -> None:
+    """Nothing would be frozen, nor a narrower student's projection be there."""
+    model = {"_name": "teacher_student", "teacher": teacher_path, "encoder_layers": 2}
+    run = setup_run(model, {"_name": "distillation"}, _name="masked_lm", data=data, tokens_per_sample=17)
+    with pytest.raises(UserError, match="^criterion distillation is of task distil_masked_lm; take --task"):
+        run.criterion(run.model, run.batch(indices=[0, 1]))

@@ -78,6 +78,7 @@ def test_loss_and_gradients(bert_pair, distilbert_pair, tokens: Tensor, soft_tar
     # Masking selects mask_prob of the tokens on average; with exactly that many, the mean over tokens of the
     # cross-entropy divided by mask_prob is the published mean over masked tokens.
     criterion = criterion_for(int(is_masked.sum()) / int(is_token.sum()), soft_target_positions)
+    criterion.fit_to(model)
     loss, sample_size, _ = criterion(model.eval(), sample)
     (loss / sample_size).backward()
 

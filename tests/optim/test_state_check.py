@@ -113,7 +113,7 @@ def test_moments_in_another_order_of_dimensions_fit(make: Callable[[], FairseqOp
         ({"betas": "0.9"}, "a setting betas that does not fit, expected"),
         ({"eps": float("inf")}, "a setting eps that does not fit, expected"),
         ({"amsgrad": True}, "a setting amsgrad that does not fit, expected False"),
-        ({"params": [0]}, r"groups of \[1\] parameters, but there are \[2\]"),
+        ({"params": [0]}, r"groups of \[1\] parameters, but there are \[2\]: its run trained others, such as"),
         ({"params": [1, 0]}, "does not number its parameters from 0 on; start with --reset-optimizer"),
         ({"params": [[], 1]}, "does not number its parameters from 0 on"),
         ({"params": [torch.zeros(1).expand(10**12), 1]}, "does not number its parameters from 0 on"),

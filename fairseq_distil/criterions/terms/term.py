@@ -25,7 +25,7 @@ class Scalar(NamedTuple):
 
 
 class Term(ABC):
-    """One term: its options, its weight, what it reads of the models, and what it logs.
+    """One term: its options, its weight, what it reads of the models, which alone trains, and what it logs.
 
     A file of this folder with a class under :func:`register_term` is all that a new one takes: its options become
     those of the criterion.
@@ -66,7 +66,10 @@ class Term(ABC):
         return {model.teacher.config.layers}
 
     def student_modules(self, model: BaseFairseqModel) -> List[nn.Module]:
-        """What it reads of the student besides the modules that these hidden states come from."""
+        """What it reads of the student besides the modules that these hidden states come from.
+
+        What no term names here or by its layers does not train.
+        """
         return [model.masked_lm_head] if self.needs_masked_lm_heads else []
 
     @classmethod
