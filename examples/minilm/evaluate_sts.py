@@ -43,7 +43,10 @@ def load(text: str) -> SentenceEncoder:
     model = AutoModel.from_pretrained(path, local_files_only=True).eval()
     if layers:
         stack = getattr(model, "encoder", None) or model.transformer  # BERT's or DistilBERT's
-        stack.layer = nn.ModuleList(stack.layer[int(layer)] for layer in layers.split(","))
+        kept = layers.split(",")
+        if not all(layer.isdecimal() and int(layer) < len(stack.layer) for layer in kept):
+            raise UserError(f"{text}: expected layers from 0 to {len(stack.layer) - 1}, separated by commas")
+        stack.layer = nn.ModuleList(stack.layer[int(layer)] for layer in kept)
     return SentenceEncoder(text, tokenizer, model)
 
 

@@ -1,5 +1,7 @@
 """Whether a fine-tuned teacher answers the question that its student is asked."""
 
+import logging
+
 from fairseq.tasks import FairseqTask
 
 from fairseq_distil.errors import UserError
@@ -7,6 +9,8 @@ from fairseq_distil.errors import UserError
 from .data_memory import class_names
 from .distil_encoder import DistilEncoderModel
 from .encoder_loading import StoredEncoder
+
+logger = logging.getLogger(__name__)
 
 
 def require_teacher_head(teacher: DistilEncoderModel, stored: StoredEncoder, task: FairseqTask) -> None:
@@ -29,11 +33,18 @@ def require_teacher_head(teacher: DistilEncoderModel, stored: StoredEncoder, tas
         raise UserError(f"it was fine-tuned for {_kind(outputs)}, but the task is {_kind(expected)}")
     theirs = ((stored.checkpoint.get("task_state") or {}).get("classification") or {}).get("labels") or []
     ours = [] if task.cfg.regression_target else class_names(task)
-    # Names that are others altogether, such as LABEL_0 of transformers, say nothing of the order.
     if theirs != ours and sorted(theirs) == sorted(ours):
         raise UserError(
             f"its classes are {', '.join(theirs)}, but those of {task.cfg.data} are {', '.join(ours)}; prepare the "
             "data of both alike"
+        )
+    # Names that are others altogether, such as LABEL_0 of transformers, say nothing of the order.
+    if theirs and ours and theirs != ours:
+        logger.warning(
+            "the teacher's classes are called %s, those of %s %s; they are taken to be the same in this order",
+            ", ".join(theirs),
+            task.cfg.data,
+            ", ".join(ours),
         )
 
 

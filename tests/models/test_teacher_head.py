@@ -78,8 +78,13 @@ def test_another_question(fine_tuned: Callable, student: Callable, theirs, ours,
         student(path, *ours)
 
 
-def test_classes_of_other_names_are_taken_as_they_come(fine_tuned: Callable, student: Callable) -> None:
+def test_classes_of_other_names_are_taken_as_they_come(
+    fine_tuned: Callable, student: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
     assert student(fine_tuned("LABEL_0", "LABEL_1"), *CLASSES).model.teacher.classification_heads
+    (told,) = [record.getMessage() for record in caplog.records if record.name.endswith("teacher_head")]
+    assert told.startswith("the teacher's classes are called LABEL_0, LABEL_1, those of ")
+    assert told.endswith(" entailment, not_entailment; they are taken to be the same in this order")
 
 
 def test_no_head(teacher_path: str, fine_tuned: Callable, student: Callable) -> None:

@@ -16,6 +16,7 @@ from fairseq_distil.data.squad.split import SplitCounts, write_split
 from fairseq_distil.data.squad.windows import WindowSizes
 from fairseq_distil.data.tokenizers import Tokenizer, load_tokenizer
 from fairseq_distil.data.worker_pool import ordered_map
+from fairseq_distil.errors import UserError
 
 PARAGRAPHS_AT_A_TIME = 64
 TRAIN = "train"
@@ -52,6 +53,10 @@ def prepare_squad(
             encoder = ParagraphEncoder(tokenizer, dictionary, sizes, keep_unfound=split != TRAIN)
             parts = _encoded(encoder, split_paragraphs, split, workers)
             counts = write_split(directory / split, encoder.dtype, split_paragraphs, parts)
+            if counts.windows == 0:
+                raise UserError(
+                    f"{files[split]}: none of its {counts.questions:,} questions has its answer at answer_start"
+                )
             summary.append(_summary(split, counts))
         _copy_vocabulary(data, tokenizer, directory)
     return [*summary, f"{output}: {time.monotonic() - start:.1f} seconds"]

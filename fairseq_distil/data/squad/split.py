@@ -157,12 +157,15 @@ class PreparedSplit:
         """The texts that are right."""
         return self._texts["questions"][question]["answers"]
 
+    def context(self, question: int) -> str:
+        """The text that it is about."""
+        return self._texts["contexts"][self._texts["questions"][question]["context"]]
+
     def text(self, window: int, start: int, end: int) -> str:
         """The part of the original context from one position of a window to another, both included."""
         question, context_start, first_offset, _, _ = map(int, self.windows[window])
         first_row = first_offset - context_start
-        context = self._texts["contexts"][self._texts["questions"][question]["context"]]
-        return context[self.offsets[first_row + start, 0] : self.offsets[first_row + end, 1]]
+        return self.context(question)[self.offsets[first_row + start, 0] : self.offsets[first_row + end, 1]]
 
 
 def _are_texts(content: Any) -> bool:

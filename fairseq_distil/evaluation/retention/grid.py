@@ -17,7 +17,8 @@ from fairseq_distil.errors import UserError
 from .jobs import Job
 from .kept_checkpoints import make_lost_teachers_again, remove_unneeded_checkpoints
 
-ADDED_BY_HYDRA = ("Set the environment variable", "full_key:", "reference_type=", "object_type=", "To append to your")
+ADDED_BY_HYDRA = ("Set the environment variable", "full_key:", "reference_type=", "object_type=", "See https://hydra")
+ADVICE_OF_HYDRA = "To append to your config"
 
 
 def run_grid(jobs: Sequence[Job], at_a_time: int) -> None:
@@ -34,12 +35,14 @@ def run_grid(jobs: Sequence[Job], at_a_time: int) -> None:
     """
     for job in jobs:
         job.prepare()
-    make_lost_teachers_again(jobs)
+    lost = make_lost_teachers_again(jobs)
     remove_unneeded_checkpoints(jobs)
     unfinished = [job for job in jobs if job.result() is None]
     bar = tqdm(total=len(jobs), initial=len(jobs) - len(unfinished), desc="fine-tuning", unit=" runs")
     running = _Processes(threads=max(1, len(os.sched_getaffinity(0)) // at_a_time))
     tidy = partial(remove_unneeded_checkpoints, jobs)
+    for teacher in lost:
+        bar.write(f"{teacher.name}: fine-tuned once more, to be learned from; its score is replaced", file=bar.fp)
     with bar, ThreadPoolExecutor(at_a_time) as executor:
         try:
             futures: dict[Job, Future] = {}
@@ -111,5 +114,8 @@ def _run(job: Job, teacher: Future | None, processes: _Processes, bar: tqdm, tid
 def _last_line(job: Job) -> str:
     """What the user is told last, without what Hydra adds."""
     lines = [line.strip() for line in job.log.read_text(encoding="utf-8", errors="replace").splitlines()]
-    told = [line for line in lines if line and not line.startswith(ADDED_BY_HYDRA)]
-    return told[-1].removeprefix("error: ") if told else "no message"
+    told = [line for line in lines if line and not line.startswith((*ADDED_BY_HYDRA, ADVICE_OF_HYDRA))]
+    if not told:
+        return "no message"
+    advice = [f"; t{line[1:]}" for line in lines if line.startswith(ADVICE_OF_HYDRA)][-1:]
+    return told[-1].removeprefix("error: ") + "".join(advice)

@@ -98,10 +98,10 @@ class Job:
         """
         settings = self._settings()
         path = self.folder / "settings.json"
-        is_begun = self.result() is not None or self.checkpoints.exists()
+        is_begun = self.result() is not None or any(self.checkpoints.glob("checkpoint*.pt"))
         if is_begun and path.exists():
             held = read_json_object(path, REMOVE)
-            if changed := [name for name, value in settings.items() if held.get(name) != value]:
+            if changed := [_difference(name, held, settings) for name in settings if held.get(name) != settings[name]]:
                 raise UserError(
                     f"{self.folder} is of another {' and '.join(changed)} than {self.name} is now; remove it, or "
                     "choose another --output"
@@ -180,6 +180,13 @@ def best_scores(curves: Path, task: DownstreamTask) -> dict[str, float] | None:
     if missing := [name for name, by_update in values.items() if best not in by_update]:
         raise UserError(f"{curves}: damaged, for it lacks {missing[0]} of update {best}; {REMOVE}")
     return {name: round(by_update[best], DIGITS) for name, by_update in values.items()}
+
+
+def _difference(name: str, held: dict[str, Any], settings: dict[str, Any]) -> str:
+    if name != "overrides":
+        return name
+    differing = set(map(str, held.get(name) or ())).symmetric_difference(settings[name])
+    return f"set of overrides (which differ in {', '.join(sorted(differing)) or 'their order'})"
 
 
 def hydra_value(path: Path) -> str:

@@ -5,13 +5,20 @@ from collections.abc import Sequence
 from .jobs import Job
 
 
-def make_lost_teachers_again(jobs: Sequence[Job]) -> None:
-    """Begin again with teachers without a checkpoint, and with those that have begun to learn from it."""
+def make_lost_teachers_again(jobs: Sequence[Job]) -> list[Job]:
+    """Begin again with teachers without a checkpoint, and with those that have begun to learn from it.
+
+    Returns:
+        the teachers, whose scores may come to differ where their runs are not exactly repeatable
+    """
+    lost = []
     unfinished = [job for job in jobs if job.teacher is not None and job.result() is None]
     for teacher in {job.teacher for job in unfinished}:
         if teacher.result() is not None and not teacher.best_checkpoint.exists():
             for job in (*(job for job in unfinished if job.teacher == teacher), teacher):
                 job.begin_again()
+            lost.append(teacher)
+    return lost
 
 
 def remove_unneeded_checkpoints(jobs: Sequence[Job]) -> None:

@@ -54,6 +54,8 @@ def require_valid_overrides(overrides: Sequence[str], tasks: Collection[str], di
         task, setting = _split(override)
         if task is not None and task not in tasks:
             raise UserError(f"--override {override}: no task {task}; choose from {', '.join(tasks)}")
+        if "=" not in setting and not setting.startswith("~"):
+            raise UserError(f"--override {override}: expected KEY=VALUE or TASK:KEY=VALUE")
         name = _name(setting)
         if name in OF_DISTILLATION and not distils:
             raise UserError(f"--override {override}: {name} is of a distilled model; name one, --distil NAME=PATH")

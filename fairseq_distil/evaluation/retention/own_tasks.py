@@ -91,6 +91,14 @@ def _updates(rows: int, overrides: Sequence[str]) -> int:
     recipes = [OmegaConf.load(EXAMPLES / recipe) for recipe in (SHARED, RECIPE)]
     defaults = OmegaConf.create({"optimization": {"update_freq": [1]}})
     settings = OmegaConf.merge(defaults, *recipes, OmegaConf.from_dotlist(deciding))
-    batches, frequencies = math.ceil(rows / settings.dataset.batch_size), settings.optimization.update_freq
+    batch_size, frequencies = settings.dataset.batch_size, settings.optimization.update_freq
+    numbers = [
+        batch_size,
+        settings.optimization.max_epoch,
+        *(frequencies if OmegaConf.is_list(frequencies) else [None]),
+    ]
+    if not all(type(number) is int and number > 0 for number in numbers):
+        raise UserError(f"--override {', '.join(deciding)}: expected whole numbers of at least 1")
+    batches = math.ceil(rows / batch_size)
     epochs = range(settings.optimization.max_epoch)  # fairseq's last frequency is that of all later ones too
     return sum(math.ceil(batches / frequencies[min(epoch, len(frequencies) - 1)]) for epoch in epochs)

@@ -1,5 +1,6 @@
 """Files of a prepared split, there and back, and what can be wrong with them."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -54,6 +55,17 @@ def test_the_output_does_not_depend_on_the_workers(
     prepare_squad({"train": squad_file, "valid": squad_file}, data_with_tokenizer, tmp_path / "two", SIZES, workers=2)
     for path in squad_data.iterdir():
         assert (tmp_path / "two" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_a_file_whose_answers_are_all_elsewhere(
+    squad_content: dict, squad_file: Path, data_with_tokenizer: Path, tmp_path: Path
+) -> None:
+    text = json.dumps(squad_content)
+    (tmp_path / "train.json").write_text(re.sub(r'"answer_start": \d+', '"answer_start": 1', text))
+    files = {"train": tmp_path / "train.json", "valid": squad_file}
+    with pytest.raises(UserError, match=r"train\.json: none of its \d+ questions has its answer at answer_start"):
+        prepare_squad(files, data_with_tokenizer, tmp_path / "out", SIZES)
+    assert not (tmp_path / "out").exists()
 
 
 def test_more_paragraphs_than_a_part_holds(

@@ -73,12 +73,14 @@ def test_results_of_another_encoder_or_other_settings_are_not_used(
         other = replace(job, data=tmp_path / "other")
     else:
         other = replace(job, overrides=("optimization.lr=[1]",))
-    with pytest.raises(UserError, match=f"{job.folder} is of another {changed} than student, RTE, seed 1 is now"):
+    told = {"overrides": r"set of overrides \(which differ in optimization\.lr=\[1\]\)"}.get(changed, changed)
+    with pytest.raises(UserError, match=f"{job.folder} is of another {told} than student, RTE, seed 1 is now"):
         run_grid([other], at_a_time=1)
 
 
 def test_settings_that_never_ran_may_be_mended(make_job: Callable) -> None:
-    wrong = replace(make_job(1, "raise SystemExit(1)"), overrides=("optimization.max_updates=2",))
+    hydra = "import os, sys; os.makedirs(sys.argv[1] + '/checkpoints/.hydra'); raise SystemExit(1)"
+    wrong = replace(make_job(1, hydra), overrides=("optimization.max_updates=2",))
     with pytest.raises(UserError, match="failed with exit status 1"):
         run_grid([wrong], at_a_time=1)
     right = replace(wrong, overrides=("optimization.max_update=2",), program="pass")
@@ -99,6 +101,14 @@ def test_two_grids_do_not_work_in_one_folder(make_job: Callable) -> None:
 def test_the_last_line_of_a_failure_is_what_went_wrong(make_job: Callable) -> None:
     lines = "Could not override 'a.b'.\\nKey 'b' is not in struct\\n    full_key: a.b\\n    object_type=C"
     with pytest.raises(UserError, match="exit status 1: Key 'b' is not in struct; see "):
+        run_grid([make_job(1, f'raise SystemExit("{lines}")')], at_a_time=1)
+
+
+def test_what_hydra_advises_is_told(make_job: Callable) -> None:
+    lines = (
+        "Could not override 'a.b'.\\nTo append to your config use +a.b=1\\nKey 'b' is not in struct\\n    full_key: a.b"
+    )
+    with pytest.raises(UserError, match=r"Key 'b' is not in struct; to append to your config use \+a\.b=1; see "):
         run_grid([make_job(1, f'raise SystemExit("{lines}")')], at_a_time=1)
 
 

@@ -89,7 +89,11 @@ def test_a_teacher_that_fails_fails_its_students(teacher: ProgramJob, make_stude
 
 
 def test_one_that_is_gone_is_made_again(
-    teacher: ProgramJob, make_student: Callable, write_curve: Callable, tmp_path: Path
+    teacher: ProgramJob,
+    make_student: Callable,
+    write_curve: Callable,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """As of a grid that had no such students. What had learned from the lost one begins again."""
     failed = make_student("failed", FAILING)
@@ -106,7 +110,10 @@ def test_one_that_is_gone_is_made_again(
     settings.write_text(json.dumps(json.loads(settings.read_text()) | {"version": "an earlier one"}))
     second = replace(teacher, program=again)
     student = replace(failed, program=learns + COPY_CURVES.format(curves["57"]), teacher=second)
+    capsys.readouterr()
     run_grid([second, student], at_a_time=1)
+    told = "student, RTE, seed 1: fine-tuned once more, to be learned from; its score is replaced"
+    assert told in capsys.readouterr().err
     assert learned(failed) == "fine-tuned x;fine-tuned xx;"
     assert (teacher.result(), failed.result()) == ({"accuracy": 64.0}, {"accuracy": 57.0})
     assert teacher.version() == source_version()

@@ -26,6 +26,12 @@ def test_a_task_that_is_not_known() -> None:
         require_valid_overrides(OVERRIDES, ["CoLA", "SST-2"], distils=False)
 
 
+@pytest.mark.parametrize("override", ["foo", "RTE:optimization.max_update"])
+def test_a_setting_without_a_value(override: str) -> None:
+    with pytest.raises(UserError, match=f"^--override {override}: expected KEY=VALUE or TASK:KEY=VALUE$"):
+        require_valid_overrides([override], ["RTE"], distils=False)
+
+
 @pytest.mark.parametrize(
     "override",
     [

@@ -41,6 +41,24 @@ def test_what_decides_the_updates(sentence_data: Callable, changes: list[str], u
     assert task.settings[1] == f"optimization.max_update={updates}"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "dataset.batch_size=0",
+        "optimization.max_epoch=x",
+        "optimization.max_epoch=0",
+        "optimization.max_epoch=1.5",
+        "optimization.update_freq=2",
+        "optimization.update_freq=[0]",
+    ],
+)
+def test_updates_that_cannot_be_counted(sentence_data: Callable, change: str) -> None:
+    data = Path(sentence_data("bad", "good")["data"])
+    with pytest.raises(UserError) as raised:
+        own_task("reviews", data, ["optimization.lr=[1]", change])
+    assert str(raised.value) == f"--override {change}: expected whole numbers of at least 1"
+
+
 def test_numbers(sentence_data: Callable) -> None:
     task = own_task("ratings", Path(sentence_data()["data"]), [])
     assert (task.metric, task.details) == ("pearson_and_spearman", ("pearson", "spearman"))

@@ -4,6 +4,7 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,6 +98,25 @@ def test_chance_is_the_most_frequent_class(glue: Path, data_with_tokenizer: Path
     most = max(labels.count("entailment"), labels.count("not_entailment"))
     assert chance(RTE, directory) == pytest.approx(100 * most / len(labels))
     assert chance(STS_B, tmp_path) == 0
+
+
+def test_chance_of_answers_in_a_text_is_that_of_its_first_words(
+    squad_data: Path, squad_content: dict[str, Any]
+) -> None:
+    """Contexts have 14 words, so that 20 and 30 are all of them; each word of an answer is there."""
+    paragraphs = squad_content["data"][0]["paragraphs"]
+    by_count = []
+    for count in (1, 2, 3, 5, 8, 13, 14):
+        scores = []
+        for paragraph in paragraphs:
+            predicted = [word.lower() for word in paragraph["context"].split()[:count]]
+            for question in paragraph["qas"]:
+                gold = question["answers"][0]["text"].lower().split()
+                common = sum(min(predicted.count(word), gold.count(word)) for word in set(gold))
+                scores.append(2 * common / (len(predicted) + len(gold)))
+        by_count.append(100 * sum(scores) / len(scores))
+    assert chance(DOWNSTREAM_TASKS["SQuAD"], squad_data) == pytest.approx(max(by_count))
+    assert 0 < by_count[0] < max(by_count)
 
 
 @pytest.mark.parametrize("paraphrases", [5, 3])
