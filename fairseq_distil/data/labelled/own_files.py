@@ -1,6 +1,6 @@
 """A data set in files of one's own: a header, then a text, perhaps a second one, and a label in each row."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fairseq_distil.data.labelled.glue import TEST, TRAIN, VALID
@@ -43,6 +43,28 @@ def own_labels(train: Table, regression: bool, names: Sequence[str] | None) -> L
         )
     with naming(train.path):
         return ClassLabels(found)
+
+
+def require_headers(tables: Iterable[Table], labels: Labels) -> None:
+    """Check that first lines are headers, and not rows, which would be lost.
+
+    Raises:
+        UserError: the last column of a first line is a label
+    """
+    for table in tables:
+        if table.label is not None and _is_label(table.label, labels):
+            raise UserError(
+                f"{table.path}, line 1: {table.label!r} in the last column is a label, but a header is expected; put "
+                "one above, or call the column something else"
+            )
+
+
+def _is_label(text: str, labels: Labels) -> bool:
+    try:
+        labels.parse(text)
+    except UserError:
+        return False
+    return True
 
 
 def _table(path: Path, columns: int, may_lack_labels: bool = False) -> Table:

@@ -8,7 +8,7 @@ from pathlib import Path
 from fairseq_distil.data.atomic_directory import refuse_existing
 from fairseq_distil.data.labelled.glue import GLUE_TASKS, TRAIN
 from fairseq_distil.data.labelled.labels import Labels
-from fairseq_distil.data.labelled.own_files import own_labels, own_tables
+from fairseq_distil.data.labelled.own_files import own_labels, own_tables, require_headers
 from fairseq_distil.data.labelled.prepare import prepare_labelled
 from fairseq_distil.data.labelled.table import Table
 from fairseq_distil.data.prepare_options import OneLineErrorParser
@@ -50,7 +50,9 @@ def _tables_and_labels(options: argparse.Namespace) -> tuple[dict[str, Table], L
         raise UserError("give --task and --input, or --train and --valid; see --help")
     tables = own_tables(options.train, options.valid, options.test)
     names = options.labels.split(",") if options.labels else None
-    return tables, own_labels(tables[TRAIN], options.regression, names)
+    labels = own_labels(tables[TRAIN], options.regression, names)
+    require_headers(tables.values(), labels)
+    return tables, labels
 
 
 def _parser() -> argparse.ArgumentParser:

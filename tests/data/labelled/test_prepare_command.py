@@ -47,6 +47,11 @@ def test_numbers(prepare: Callable, write: Callable, tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "label" / "dict.txt").exists()
 
 
+def test_numbers_without_a_header(prepare: Callable, write: Callable, tmp_path: Path) -> None:
+    error = prepare(*write("the fox\t1.5\nthe fox\t3\n"), "--regression").stderr
+    assert error.startswith(f"error: {tmp_path}/train.tsv, line 1: '1.5' in the last column is a label, but a header")
+
+
 @pytest.mark.parametrize(("test", "labelled"), [(GOOD, True), ("text\nthe fox\n", False)])
 def test_test_files(prepare: Callable, write: Callable, tmp_path: Path, test: str, labelled: bool) -> None:
     (tmp_path / "test.tsv").write_text(test)
@@ -107,6 +112,12 @@ def test_text_in_another_encoding(prepare: Callable, write: Callable, tmp_path: 
         ("text\tlabel\nthe\t<s>\nthe\tyes\n", GOOD, "train.tsv: a class is called '<s>', which fairseq uses itself"),
         ("text\tlabel\nthe fox\tno\nthe\t\nfox\tyes\n", GOOD, "train.tsv, line 3: "),
         (GOOD, "text\tlabel\n", "valid.tsv: no rows are left; expected at least one"),
+        (GOOD, "a fox\tno\n" + GOOD, "valid.tsv, line 1: 'no' in the last column is a label, but a header is expected"),
+        (
+            "a fox\tyes\nthe fox\tno\nfox\tyes\n",
+            GOOD,
+            "train.tsv, line 1: 'yes' in the last column is a label, but a header is expected; put one above, or call",
+        ),
     ],
 )
 def test_a_bad_file(prepare: Callable, write: Callable, tmp_path: Path, train: str, valid: str, message: str) -> None:
