@@ -1,4 +1,4 @@
-"""What fairseq's distributed training lacks on CPUs."""
+"""What fairseq's distributed training lacks: CPUs under ``pytorch_ddp``, and a clear word on missing gradients."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,10 @@ WITHOUT_GRADIENT = re.compile(r"Parameter indices which did not receive grad for
 
 
 class DeviceIndependentDataParallel(DistributedDataParallel):
-    """torch's, which refuses the number of a GPU for a module that is not on one; here it has no effect there."""
+    """torch's, which refuses the number of a GPU for a module that is not on one; here it has no effect there.
+
+    On any device it tells which parameters had no gradient, where torch's message has numbers.
+    """
 
     def __init__(
         self, module: nn.Module, device_ids: Sequence[int] | None = None, output_device: int | None = None, **rest: Any

@@ -114,8 +114,6 @@ def _run(job: Job, teacher: Future | None, processes: _Processes, bar: tqdm, tid
 def _last_line(job: Job) -> str:
     """What the user is told last, without what Hydra adds."""
     lines = [line.strip() for line in job.log.read_text(encoding="utf-8", errors="replace").splitlines()]
-    told = [line for line in lines if line and not line.startswith((*ADDED_BY_HYDRA, ADVICE_OF_HYDRA))]
-    if not told:
-        return "no message"
-    advice = [f"; t{line[1:]}" for line in lines if line.startswith(ADVICE_OF_HYDRA)][-1:]
-    return told[-1].removeprefix("error: ") + "".join(advice)
+    *earlier, last = ["", "no message", *(line for line in lines if line and not line.startswith(ADDED_BY_HYDRA))]
+    advice = f"; {earlier[-1].replace('To', 'to', 1)}" if earlier[-1].startswith(ADVICE_OF_HYDRA) else ""
+    return last.removeprefix("error: ") + advice

@@ -110,6 +110,8 @@ def test_what_hydra_advises_is_told(make_job: Callable) -> None:
     )
     with pytest.raises(UserError, match=r"Key 'b' is not in struct; to append to your config use \+a\.b=1; see "):
         run_grid([make_job(1, f'raise SystemExit("{lines}")')], at_a_time=1)
+    with pytest.raises(UserError, match="exit status 1: out of memory; see "):  # in the same log
+        run_grid([make_job(1, "raise SystemExit('out of memory')")], at_a_time=1)
 
 
 GRID = """
