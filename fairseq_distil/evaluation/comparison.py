@@ -1,12 +1,15 @@
 """Size, speed and masked-LM quality of several checkpoints, side by side."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
 from tqdm import tqdm
 
+from fairseq_distil.benchmarks.device import default_device
 from fairseq_distil.checkpoints.load_errors import explain_load_error
 from fairseq_distil.errors import UserError
 from fairseq_distil.hub_interface import DistilEncoderHubInterface, Filling
@@ -40,6 +43,8 @@ def compare(
 ) -> list[ModelReport]:
     """Evaluate checkpoints on one split of binarised data, with the same fixed masks for all.
 
+    Masked-LM quality is measured on a GPU where there is one.
+
     Args:
         checkpoints: path by name; the first is the reference of ``reference_agreement``
         data: binarised data with the tokeniser's files
@@ -57,7 +62,8 @@ def compare(
     fitting = [sentence for sentence in sentences if _fits(sentence, interfaces)]
     fillings = [{sentence: interface.fill_mask(sentence) for sentence in fitting} for interface in interfaces]
     models = [interface.model for interface in interfaces]
-    results = evaluate_masked_lm(models, _batches(interfaces[0], split, batch_size))
+    with _on(default_device(), models):
+        results = evaluate_masked_lm(models, _batches(interfaces[0], split, batch_size))
     latencies = median_latencies(models, length=interfaces[0].task.cfg.tokens_per_sample)
     return [
         ModelReport(
@@ -90,6 +96,18 @@ def load_encoder(path: Path, data: Path) -> DistilEncoderHubInterface:
         raise
     except Exception as error:  # torch and fairseq raise almost anything on a file of another kind
         raise UserError(f"{path}: {explain_load_error(error)}") from error
+
+
+@contextmanager
+def _on(device: str, models: Sequence[nn.Module]) -> Iterator[None]:
+    """Move the models there for a while; sentences are filled and latencies measured on the CPU."""
+    for model in models:
+        model.to(device)
+    try:
+        yield
+    finally:
+        for model in models:
+            model.cpu()
 
 
 def _require_positions(checkpoints: dict[str, Path], interfaces: list[DistilEncoderHubInterface]) -> None:

@@ -42,11 +42,12 @@ def evaluate_masked_lm(models: list[nn.Module], batches: Iterable[dict[str, Any]
         positions = sample["positions"]["masked"]
         targets = sample["target"].flatten()[positions]
         masked_tokens += len(targets)
-        logits = [_masked_logits(model, sample["net_input"], positions) for model in models]
-        reference_choice = logits[0].argmax(-1)
-        for row, model_logits in zip(sums, logits, strict=True):
-            first_choice = model_logits.argmax(-1)
-            row[0] += F.cross_entropy(model_logits, targets, reduction="sum").double().cpu()
+        reference_choice = None
+        for row, model in zip(sums, models, strict=True):
+            logits = _masked_logits(model, sample["net_input"], positions)
+            first_choice = logits.argmax(-1)
+            reference_choice = first_choice if reference_choice is None else reference_choice
+            row[0] += F.cross_entropy(logits, targets, reduction="sum").double().cpu()
             row[1] += first_choice.eq(targets).sum().cpu()
             row[2] += first_choice.eq(reference_choice).sum().cpu()
     if masked_tokens == 0:

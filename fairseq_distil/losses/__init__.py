@@ -11,7 +11,8 @@ from .populations import TokenPositions
 from .soft_target import soft_target_loss
 from .spoiled_gradient import spoil_gradient_unless_finite
 from .squared_difference import squared_difference
-from .vocabulary import VocabularyLoss, VocabularyProjection, reference_vocabulary_loss, vocabulary_loss
+from .vocabulary import VocabularyLoss, reference_vocabulary_loss, vocabulary_loss
+from .vocabulary_projection import VocabularyProjection
 from .vocabulary_tile import TermScales
 
 __all__ = [

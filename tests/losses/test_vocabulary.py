@@ -12,6 +12,7 @@ from fairseq_distil.losses import (
     VocabularyProjection,
     reference_vocabulary_loss,
     vocabulary_loss,
+    vocabulary_sizes,
 )
 from fairseq_distil.losses import vocabulary as vocabulary_module
 
@@ -58,6 +59,21 @@ def test_temperatures_and_scales(scales: TermScales, has_teacher: bool) -> None:
     teachers = [random_projection(11, 12, seed=2)] if has_teacher else []
     arguments = (student, teachers, random_targets(5), scales)
     assert_chunks_equal_the_formula(*arguments, chunk_bytes=4 * ROW_BYTES, tile_bytes=3 * ROW_BYTES)
+
+
+@pytest.mark.parametrize("teacher_count", [0, 1, 2])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("word_multiple", [2, 47, 64])
+def test_padded_vocabularies_change_nothing(word_multiple: int, dtype: torch.dtype, teacher_count: int) -> None:
+    student, *teachers = (random_projection(11, 12, seed, dtype) for seed in range(1 + teacher_count))
+    scales = PUBLISHED._replace(teacher_weights=(1 / max(1, teacher_count),) * teacher_count)
+    sizes = {"chunk_bytes": 4 * dtype.itemsize * 64, "tile_bytes": 3 * ROW_BYTES}
+    losses, gradients = (
+        with_gradients(vocabulary_loss, student, teachers, random_targets(5), scales, **sizes, word_multiple=multiple)
+        for multiple in (1, word_multiple)
+    )
+    rounding = {"atol": 0.1, "rtol": 2e-2} if dtype == torch.bfloat16 else {"atol": 1e-4, "rtol": 1e-5}
+    assert_equal_losses(losses, gradients, **rounding)
 
 
 @pytest.mark.parametrize("top_k", [None, 5])
@@ -186,7 +202,7 @@ def test_products_take_a_power_of_two_of_rows_and_softmaxes_on_a_cpu_a_small_til
 
     monkeypatch.setattr(vocabulary_module, "_logits", noted_logits)
     monkeypatch.setattr(vocabulary_module, "replace_by_gradient", noted_replace)
-    monkeypatch.setattr(vocabulary_module, "CPU_TILE_BYTES", 3 * ROW_BYTES)
+    monkeypatch.setattr(vocabulary_sizes, "CPU_TILE_BYTES", 3 * ROW_BYTES)
     vocabulary_loss(random_projection(17, 5, 1), [], random_targets(5), PUBLISHED, chunk_bytes=11 * ROW_BYTES)
     assert products == [8, 8, 1]
     assert softmaxes == [3, 3, 2, 3, 3, 2, 1]
