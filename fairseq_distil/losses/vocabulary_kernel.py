@@ -94,7 +94,7 @@ def _row_by_gradient(
 
     difference = 0.0  # of log p_teacher and log p_student, without their normalizers, times the temperature
     if HAS_TEACHER or NEEDS_GRADIENT:
-        for start in range(0, vocabulary_size, COLUMNS):
+        for start in range(0, row_size, COLUMNS):
             columns = start + tl.arange(0, COLUMNS)
             is_word, is_here = columns < vocabulary_size, columns < row_size
             logits = tl.load(student + columns, mask=is_here, other=0.0).to(tl.float32) - largest
