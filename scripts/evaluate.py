@@ -5,6 +5,7 @@
         --model student=checkpoints/student/checkpoint_best.pt --data data-bin/x --output report
 
 compares masked-LM quality, and what the models fill in for a mask; the first is whom the others should agree with.
+A GPU is used where there is one; with CUDA_VISIBLE_DEVICES= it is not.
 
     python scripts/evaluate.py --model teacher=teacher.pt --model student=student.pt --model baseline=baseline.pt \
         --glue GLUE --squad SQuAD --tasks RTE,STS-B,SQuAD --seeds 5 --output report

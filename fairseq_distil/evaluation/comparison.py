@@ -1,12 +1,11 @@
 """Size, speed and masked-LM quality of several checkpoints, side by side."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from torch import nn
 from tqdm import tqdm
 
 from fairseq_distil.benchmarks.device import default_device
@@ -43,7 +42,7 @@ def compare(
 ) -> list[ModelReport]:
     """Evaluate checkpoints on one split of binarised data, with the same fixed masks for all.
 
-    Masked-LM quality is measured on a GPU where there is one.
+    Masked-LM quality is measured on a GPU where there is one, a model at a time.
 
     Args:
         checkpoints: path by name; the first is the reference of ``reference_agreement``
@@ -62,8 +61,9 @@ def compare(
     fitting = [sentence for sentence in sentences if _fits(sentence, interfaces)]
     fillings = [{sentence: interface.fill_mask(sentence) for sentence in fitting} for interface in interfaces]
     models = [interface.model for interface in interfaces]
-    with _on(default_device(), models):
-        results = evaluate_masked_lm(models, _batches(interfaces[0], split, batch_size))
+    batches = _batches(interfaces[0], split, batch_size)
+    with tqdm(total=len(models) * len(batches), desc=f"masked LM on {split}", unit=" batches") as progress:
+        results = evaluate_masked_lm(models, batches, default_device(), progress.update)
     latencies = median_latencies(models, length=interfaces[0].task.cfg.tokens_per_sample)
     return [
         ModelReport(
@@ -98,18 +98,6 @@ def load_encoder(path: Path, data: Path) -> DistilEncoderHubInterface:
         raise UserError(f"{path}: {explain_load_error(error)}") from error
 
 
-@contextmanager
-def _on(device: str, models: Sequence[nn.Module]) -> Iterator[None]:
-    """Move the models there for a while; sentences are filled and latencies measured on the CPU."""
-    for model in models:
-        model.to(device)
-    try:
-        yield
-    finally:
-        for model in models:
-            model.cpu()
-
-
 def _require_positions(checkpoints: dict[str, Path], interfaces: list[DistilEncoderHubInterface]) -> None:
     length = interfaces[0].task.cfg.tokens_per_sample
     for path, interface in zip(checkpoints.values(), interfaces, strict=True):
@@ -128,8 +116,7 @@ def _fits(sentence: str, interfaces: list[DistilEncoderHubInterface]) -> bool:
     return length <= positions
 
 
-def _batches(interface: DistilEncoderHubInterface, split: str, batch_size: int) -> tqdm:
+def _batches(interface: DistilEncoderHubInterface, split: str, batch_size: int) -> list[dict[str, Any]]:
     interface.task.load_dataset(split)
     iterator = interface.task.get_batch_iterator(interface.task.dataset(split), max_sentences=batch_size)
-    batches = iterator.next_epoch_itr(shuffle=False, set_dataset_epoch=False)
-    return tqdm(batches, total=len(batches), desc=f"masked LM on {split}", unit=" batches")
+    return list(iterator.next_epoch_itr(shuffle=False, set_dataset_epoch=False))

@@ -27,19 +27,22 @@ def vocabulary_kernel(logits: Tensor, teachers: int, scales: TermScales) -> Rows
     is_of_all_words = scales.top_k in (None, logits.size(1))
     if not logits.is_cuda or logits.dtype == torch.float64 or teachers > 1 or not is_of_all_words:
         return None
-    return _compiled_vocabulary_kernel(logits.device)
+    return _compiled_vocabulary_kernel(logits.device, logits.dtype, logits.size(1))
 
 
 @cache
-def _compiled_vocabulary_kernel(device: torch.device) -> RowsByGradient | None:
+def _compiled_vocabulary_kernel(device: torch.device, dtype: torch.dtype, words: int) -> RowsByGradient | None:
     if find_spec("triton") is None:
         logger.info("without triton, the losses over the vocabulary are slower than they could be")
         return None
     try:
         from .vocabulary_kernel import replace_rows_by_gradient
 
-        logits, targets = torch.zeros(1, 2, device=device), torch.zeros(1, dtype=torch.long, device=device)
-        replace_rows_by_gradient(logits, None, targets, TermScales(1.0, 0.0, 1.0), True)
+        logits = torch.zeros(1, words, dtype=dtype, device=device)
+        targets = torch.zeros(1, dtype=torch.long, device=device)
+        for teacher_logits in (None, logits.clone()):
+            for needs_gradient in (False, True):
+                replace_rows_by_gradient(logits, teacher_logits, targets, TermScales(1.0, 1.0, 1.0), needs_gradient)
     except Exception as error:  # anything: it compiles for a GPU that we do not know, with the compiler that is there
         logger.warning("the losses over the vocabulary are slower than they could be: no triton kernel: %s", error)
         return None

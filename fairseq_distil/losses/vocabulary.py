@@ -80,7 +80,8 @@ def vocabulary_loss(
     Under autocast the products run in its type; softmax, losses and sums of weight gradients are float32. In float16
     the gradients of logits are rounded before a loss scale reaches them. With a masked-LM term that is 0.04 % of the
     gradient; where the soft targets are all there is, of flat distributions over 30,522 words, it is 0.5 % at a
-    divergence of 0.02 a row, and 5 % at 0.0002. bfloat16 has the range of float32, and no such loss.
+    divergence of 0.02 a row, and 5 % at 0.0002. bfloat16 has the range of float32, and no such loss. On GPUs the
+    bias's gradient is the sum of these rounded ones.
 
     Args:
         student: features ``(rows, width)`` and the vocabulary projection

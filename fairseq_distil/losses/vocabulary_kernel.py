@@ -1,7 +1,7 @@
 """The sums of both vocabulary terms and their gradient in one Triton kernel, for GPUs.
 
 What :func:`replace_by_gradient` does in some twenty passes over a tile, this does in one reading of each row from
-memory, one from the cache, and one writing. It needs ``triton``, which torch's builds for GPUs bring along.
+memory, one or two from the cache, and one writing. It needs ``triton``, which torch's builds for GPUs bring along.
 """
 
 import torch
@@ -25,8 +25,9 @@ def replace_rows_by_gradient(
     """What :func:`replace_by_gradient` means, computed in float32 from logits of at most four bytes, of all words.
 
     Args:
-        student_logits: ``(rows, vocab)``; becomes the gradient. What is between its rows must be theirs: it becomes 0
-        teacher_logits: ``(rows, vocab)`` with rows as far apart, or None; kept
+        student_logits: ``(rows, vocab)``, of which each row is contiguous; becomes the gradient. What is between the
+            rows must be padding of theirs: it becomes 0
+        teacher_logits: the same with rows as far apart, or None; kept
         targets: ids of the first rows ``(masked rows,)``
         scales: of one teacher, and without ``top_k``
         needs_gradient: whether to form the gradient; else ``student_logits`` are kept
@@ -43,7 +44,7 @@ def replace_rows_by_gradient(
         _row_by_gradient[(rows,)](
             student_logits,
             teacher_logits,
-            targets,
+            targets.contiguous(),
             sums,
             vocabulary_size,
             student_logits.stride(0),
@@ -116,7 +117,7 @@ def _row_by_gradient(
         divergence = difference / temperature + tl.log(total) - tl.log(teacher_total)
     sums += 4 * row
     tl.store(sums, temperature * temperature * divergence)
-    tl.store(sums + 1, tl.where(is_masked, tl.log(mlm_total) + largest - target_logit, 0.0))
+    tl.store(sums + 1, tl.where(is_masked, (largest - target_logit) + tl.log(mlm_total), 0.0))
     tl.store(sums + 2, (is_masked & (first_choice == target)).to(tl.float32))
     tl.store(sums + 3, (is_masked & agrees).to(tl.float32))
 
@@ -133,7 +134,8 @@ def _normalizer(logits, vocabulary_size, row_size, temperature, COLUMNS: tl.cons
         block_largest, block_choice = tl.max(block, 0, return_indices=True)
         first_choice = tl.where(block_largest > largest, start + block_choice, first_choice)
         new_largest = tl.maximum(largest, block_largest)
-        total = total * tl.exp((largest - new_largest) / temperature)
-        total += tl.sum(tl.exp((block - new_largest) / temperature), 0)
+        subtracted = tl.where(new_largest == -float("inf"), 0.0, new_largest)  # where no word so far is possible
+        total = total * tl.exp((largest - subtracted) / temperature)
+        total += tl.sum(tl.exp((block - subtracted) / temperature), 0)
         largest = new_largest
     return first_choice, largest, total

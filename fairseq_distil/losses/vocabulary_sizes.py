@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 
 CHUNK_BYTES = {"cpu": 64 * 2**20, "cuda": 256 * 2**20}
-CPU_TILE_BYTES = 2**20
+TILE_BYTES = {"cpu": 2**20, "cuda": 64 * 2**20}
 WORD_MULTIPLE = {"cpu": 1, "cuda": 64}
 """GPUs multiply matrices whose rows begin at multiples of 16 bytes, up to twice as fast."""
 
@@ -36,15 +36,14 @@ def block_sizes(
     Args:
         vocabulary_size: words
         dtype: of the products
-        device_type: ``cpu`` or ``cuda``
+        device_type: ``cpu``, or any accelerator, which is taken for a GPU
         chunk_bytes: memory of the logits of one matrix product, in ``dtype``
         tile_bytes: memory of the logits of one softmax, in float32
         word_multiple: what the columns of a product are a multiple of
     """
-    device_type = device_type if device_type in CHUNK_BYTES else "cpu"
+    device_type = "cpu" if device_type == "cpu" else "cuda"
     chunk_bytes = CHUNK_BYTES[device_type] if chunk_bytes is None else chunk_bytes
-    if tile_bytes is None:
-        tile_bytes = CPU_TILE_BYTES if device_type == "cpu" else chunk_bytes
+    tile_bytes = TILE_BYTES[device_type] if tile_bytes is None else tile_bytes
     word_multiple = WORD_MULTIPLE[device_type] if word_multiple is None else word_multiple
     padded_words = -(-vocabulary_size // word_multiple) * word_multiple
     chunk_rows = max(1, chunk_bytes // (dtype.itemsize * padded_words))

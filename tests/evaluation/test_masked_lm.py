@@ -64,3 +64,29 @@ def test_means_are_over_tokens_not_over_batches(deep_run: Any, shallow_run: Any)
 def test_nothing_masked(deep_run: Any) -> None:
     with pytest.raises(UserError, match="no token of the data is masked"):
         evaluate_masked_lm([deep_run.model], [])
+
+
+def test_one_model_at_a_time_is_on_the_device(deep_run: Any, shallow_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that is not here, to which neither models nor batches really go."""
+    moves = []
+    for name, run in (("deep", deep_run), ("shallow", shallow_run)):
+        monkeypatch.setattr(run.model, "to", lambda device, name=name: moves.append((name, device)))
+        monkeypatch.setattr(run.model, "cpu", lambda name=name: moves.append((name, "cpu")))
+    monkeypatch.setattr(
+        "fairseq.utils.move_to_cuda", lambda sample, device: moves.append(("batch", device.type)) or sample
+    )
+    batch = deep_run.batch("valid")
+    results = evaluate_masked_lm([deep_run.model, shallow_run.model], [batch], "cuda", lambda: moves.append("done"))
+    one_model = [("batch", "cuda"), "done"]
+    assert moves == [("deep", "cuda"), *one_model, ("deep", "cpu"), ("shallow", "cuda"), *one_model, ("shallow", "cpu")]
+    monkeypatch.undo()
+    assert results == evaluate_masked_lm([deep_run.model, shallow_run.model], [batch])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_finds_what_a_cpu_does(deep_run: Any, shallow_run: Any) -> None:
+    models, batch = [deep_run.model, shallow_run.model], deep_run.batch("valid")
+    for on_gpu, on_cpu in zip(
+        evaluate_masked_lm(models, [batch], "cuda"), evaluate_masked_lm(models, [batch]), strict=True
+    ):
+        assert tuple(on_gpu) == pytest.approx(tuple(on_cpu), rel=1e-4)

@@ -20,7 +20,6 @@ from ..interrupted_scripts import assert_ended_by
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPT = EXAMPLES / "compare_students.sh"
 SIGNALS = EXAMPLES.parent / "scripts" / "interruptible.sh"
-LISTS = sorted(EXAMPLES.glob("*/students*"))
 
 
 def students(path: Path) -> dict[str, list[str]]:
@@ -115,10 +114,17 @@ def test_students_of_other_settings_are_kept(folder: Path) -> None:
     assert (folder / "out" / "settings").read_text() == "other settings\n"
 
 
-@pytest.mark.parametrize("path", LISTS, ids=lambda path: f"{path.parent.name}-{path.name}")
-def test_settings_of_the_lists_are_those_of_recipes(compose_recipe: Callable, path: Path) -> None:
-    recipe = EXAMPLES / ("minilm/config/minilm.yaml" if "minilm" in path.name else "quickstart/config/student.yaml")
-    listed = students(path)
+@pytest.mark.parametrize(
+    ("path", "recipe"),
+    [
+        ("ablation/students", "quickstart/config/student.yaml"),
+        ("objectives/students", "quickstart/config/student.yaml"),
+        ("objectives/students", "distilbert/config/distilbert.yaml"),
+        ("objectives/students_minilm", "minilm/config/minilm.yaml"),
+    ],
+)
+def test_settings_of_the_lists_are_those_of_recipes(compose_recipe: Callable, path: str, recipe: str) -> None:
+    recipe, listed = EXAMPLES / recipe, students(EXAMPLES / path)
     assert len(listed) >= 3
     for settings in listed.values():
         cfg = compose_recipe(recipe, *settings)

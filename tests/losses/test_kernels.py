@@ -44,9 +44,10 @@ def test_what_has_a_kernel(
     has_kernel: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(kernels, "_compiled_vocabulary_kernel", lambda device: device)
+    monkeypatch.setattr(kernels, "_compiled_vocabulary_kernel", lambda *kind: kind)
     found = vocabulary_kernel(logits(**attributes), teachers, scales)
-    assert found == (torch.device("cuda:0") if has_kernel else None)
+    kind = torch.device("cuda:0"), attributes.get("dtype", torch.bfloat16), 47
+    assert found == (kind if has_kernel else None)
 
 
 def test_without_triton(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

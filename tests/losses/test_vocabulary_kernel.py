@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fairseq_distil.losses import TermScales, VocabularyProjection, reference_vocabulary_loss, vocabulary_loss
+from fairseq_distil.losses.kernels import vocabulary_kernel
 from fairseq_distil.losses.vocabulary_tile import replace_by_gradient
 
 from .projections import PUBLISHED, VOCABULARY, assert_equal_losses, random_projection, random_targets, with_gradients
@@ -100,8 +101,8 @@ def test_the_first_of_equal_logits_is_chosen() -> None:
     """Words 20 and 40 are in different blocks, 20 and 21 in one."""
     logits = torch.zeros(2, VOCABULARY, device=DEVICE)
     logits[:, [20, 21, 40]] = 5.0
-    sums = run_kernel(logits, logits.clone(), torch.tensor([20, 40], device=DEVICE), PUBLISHED, False)
-    assert sums[2:].tolist() == [1, 2]
+    sums = run_kernel(logits, logits.clone(), torch.tensor([20, 20], device=DEVICE), PUBLISHED, False)
+    assert sums[2:].tolist() == [2, 2]
 
 
 def test_logits_that_are_not_numbers_are_seen() -> None:
@@ -112,9 +113,35 @@ def test_logits_that_are_not_numbers_are_seen() -> None:
     assert logits[2].isnan().all()
 
 
+def test_large_logits_keep_their_digits() -> None:
+    """1,024 more for all of them, which leaves 13 bits for what is behind the point: enough for quarters."""
+    quarters, targets = (4 * random_logits(1)).round() / 4, random_targets(3).to(DEVICE)
+    near, far = (run_kernel(quarters + offset, None, targets, PUBLISHED, False) for offset in (0, 1024))
+    torch.testing.assert_close(far, near, rtol=1e-6, atol=0)
+
+
+def test_words_that_are_impossible() -> None:
+    """The whole first block, as by a bias of minus infinity."""
+    gradient = random_logits(1)
+    gradient[:, :16] = -torch.inf
+    expected_gradient, rest = gradient.clone(), (torch.full((ROWS,), 20, device=DEVICE), PUBLISHED, True)
+    sums = run_kernel(gradient, None, *rest)
+    torch.testing.assert_close(sums, replace_by_gradient(expected_gradient, None, *rest), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-5, atol=1e-5)
+    assert gradient[:, :16].eq(0).all()
+
+
+def test_targets_that_are_not_contiguous() -> None:
+    targets = random_targets(3).to(DEVICE)
+    apart = targets.repeat_interleave(2)[::2]
+    one, other = (run_kernel(random_logits(1), None, ids, PUBLISHED, False) for ids in (targets, apart))
+    assert one.equal(other)
+
+
 @pytest.mark.skipif(not HAS_GPU, reason="needs a GPU")
 @pytest.mark.parametrize("has_teacher", [True, False])
 def test_the_loss_on_a_gpu_is_the_formula_of_a_cpu(has_teacher: bool) -> None:
+    assert vocabulary_kernel(random_logits(1), 1, PUBLISHED) is not None
     teachers = [random_projection(17, 13, 2)] if has_teacher else []
     arguments = (random_projection(17, 12, 1), teachers, random_targets(5), PUBLISHED)
     on_gpu = [

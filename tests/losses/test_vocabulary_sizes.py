@@ -11,8 +11,8 @@ def test_a_cpu_takes_small_tiles_and_no_padding() -> None:
 
 
 def test_a_gpu_takes_large_tiles_and_padding() -> None:
-    # 64 x 477 = 30,528; 2^28 / (2 x 30,528) = 4,396 rows; 2^28 / (4 x 30,522) = 2,198
-    expected = BlockSizes(words=30522, padded_words=30528, chunk_rows=4096, tile_rows=2198)
+    # 64 x 477 = 30,528; 2^28 / (2 x 30,528) = 4,396 rows; 2^26 / (4 x 30,522) = 549
+    expected = BlockSizes(words=30522, padded_words=30528, chunk_rows=4096, tile_rows=549)
     assert block_sizes(30522, torch.bfloat16, "cuda") == expected
 
 
@@ -26,5 +26,5 @@ def test_sizes_that_are_given() -> None:
     assert found == BlockSizes(words=47, padded_words=50, chunk_rows=1, tile_rows=2)
 
 
-def test_other_devices_are_taken_for_cpus() -> None:
-    assert block_sizes(47, torch.float32, "mps") == block_sizes(47, torch.float32, "cpu")
+def test_other_devices_are_taken_for_gpus() -> None:
+    assert block_sizes(47, torch.float32, "mps") == block_sizes(47, torch.float32, "cuda")
