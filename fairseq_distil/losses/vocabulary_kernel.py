@@ -22,19 +22,11 @@ def replace_rows_by_gradient(
     scales: TermScales,
     needs_gradient: bool,
 ) -> Tensor:
-    """What :func:`replace_by_gradient` means, computed in float32 from logits of at most four bytes, of all words.
+    """What :func:`replace_by_gradient` means, for one teacher or none and without ``top_k``. Same arguments and result.
 
-    Args:
-        student_logits: ``(rows, vocab)``, of which each row is contiguous; becomes the gradient. What is between the
-            rows must be padding of theirs: it becomes 0
-        teacher_logits: the same with rows as far apart, or None; kept
-        targets: ids of the first rows ``(masked rows,)``
-        scales: of one teacher, and without ``top_k``
-        needs_gradient: whether to form the gradient; else ``student_logits`` are kept
-
-    Returns:
-        ``(4,)``: the sums of soft-target loss, cross-entropy, correct first choices and first choices that are the
-        teacher's.
+    Logits may be of any type of at most four bytes, and are computed in float32. Those of the teacher are kept, and
+    without a gradient the student's. Each row is contiguous, and those of the teacher are as far apart as the
+    student's; what is between the student's must be their padding, for it becomes 0.
     """
     rows, vocabulary_size = student_logits.shape
     has_teacher = teacher_logits is not None
