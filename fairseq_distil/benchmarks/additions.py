@@ -14,6 +14,10 @@ class Addition:
 
     criterion: Mapping[str, Any] = field(default_factory=dict)
     """settings of the criterion"""
+    task: Mapping[str, Any] = field(default_factory=dict)
+    """settings of the task"""
+    has_cache: bool = False
+    """whether soft targets are computed once, in the first step"""
     teachers: int = 1
     student_part: Fraction = Fraction(1)
     """of the teacher's heads and width"""
@@ -21,9 +25,15 @@ class Addition:
     least_vocab: int = 1
 
 
+MASKED_ALONE = {"soft_target_positions": "masked", "cosine_weight": 0.0}
+
 ADDED = {
     "none": Addition(),
     "top-k": Addition({"soft_target_top_k": TOP_K}, least_vocab=TOP_K),
+    "masked-alone": Addition(MASKED_ALONE),
+    "stored-top-k": Addition(
+        MASKED_ALONE | {"soft_target_top_k": TOP_K}, {"repeat_masks_after": 1}, has_cache=True, least_vocab=TOP_K
+    ),
     "second-teacher": Addition(teachers=2),
     "hidden": Addition({"hidden_weight": 1.0}),
     "hidden-cosine": Addition({"hidden_weight": 1.0, "hidden_distance": "cosine"}),

@@ -25,6 +25,7 @@ MASK_PROB = 0.15
 CLIP_NORM = 5.0
 LEARNING_RATE = 1e-4
 TEACHER_FILE = "teacher.pt"
+CACHE_FOLDER = "outputs"
 
 
 class TrainingParts(NamedTuple):
@@ -50,6 +51,7 @@ def settings_of(case: TrainingCase, data: Path) -> dict[str, dict[str, Any]]:
             "sample_break_mode": "eos" if case.padding else "none",
             "mask_prob": MASK_PROB,
             "autocast_dtype": "none" if case.dtype == "float32" else case.dtype,
+            **(case.addition.task if case.distils else {}),
         },
         "model": _model_settings(case, data),
         "criterion": criterion,
@@ -132,7 +134,8 @@ def _model_settings(case: TrainingCase, data: Path) -> dict[str, Any]:
     if case.distils:
         teachers = ":".join([str(data / TEACHER_FILE)] * case.addition.teachers)
         teacher = {"teacher": teachers, "teacher_dtype": case.teacher_dtype, "student_init": "random"}
-        return {"_name": "teacher_student", **teacher, **sizes, "compile": case.compile}
+        cache = {"teacher_cache": str(data / CACHE_FOLDER)} if case.addition.has_cache else {}
+        return {"_name": "teacher_student", **teacher, **cache, **sizes, "compile": case.compile}
     return {"_name": "distil_encoder", **sizes, "compile": case.compile}
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import torch
 from fairseq import utils
@@ -15,7 +15,14 @@ from fairseq.tasks import FairseqTask
 from torch import Tensor, nn
 
 from fairseq_distil.errors import UserError
-from fairseq_distil.losses import TermScales, TokenPositions, VocabularyLoss, VocabularyProjection, vocabulary_loss
+from fairseq_distil.losses import (
+    TermScales,
+    TokenPositions,
+    VocabularyLoss,
+    VocabularyProjection,
+    WordOutcomes,
+    vocabulary_loss,
+)
 from fairseq_distil.modules import least_squares
 from fairseq_distil.schedule import parse_schedules
 
@@ -99,6 +106,11 @@ class DistillationCriterion(FairseqCriterion):
         """
         self.is_fit = True
         require_suitable(self.terms, model, self.mask_prob)
+        if TEMPERATURE in self.schedules and model.soft_target_cache is not None:
+            raise UserError(
+                f"criterion.schedules changes {TEMPERATURE}, but --teacher-cache (model.teacher_cache) keeps soft "
+                "targets of one; leave one of them out"
+            )
         freeze_unread_parameters(self.terms, model)
         if not any(term.compares_hidden_states for term in self.terms):
             return
@@ -157,7 +169,7 @@ class DistillationCriterion(FairseqCriterion):
         loss = torch.zeros((), device=rows.device)
         if self._needs_vocabulary(model):
             targets = sample["target"].flatten()[positions.masked]
-            vocabulary = self._vocabulary_loss(activations, targets, mask_prob)
+            vocabulary = self._vocabulary_loss(activations, targets, mask_prob, sample)
             loss = loss + vocabulary.total
             if not self._vocabulary_has_faded():
                 logging_output["mlm_loss"] = vocabulary.mlm
@@ -222,16 +234,14 @@ class DistillationCriterion(FairseqCriterion):
     def _vocabulary_has_faded(self) -> bool:
         return bool(self.vocabulary_terms) and all(term.has_faded for term in self.vocabulary_terms)
 
-    def _vocabulary_loss(self, activations: Activations, targets: Tensor, mask_prob: float) -> VocabularyLoss:
+    def _vocabulary_loss(
+        self, activations: Activations, targets: Tensor, mask_prob: float, sample: Dict[str, Any]
+    ) -> VocabularyLoss:
         model = activations.model
         has_soft_targets = self.soft_target.is_active and not self.soft_target.has_faded
         if self._vocabulary_has_faded():
             targets = targets[:0]
         needed = slice(None) if has_soft_targets and self.soft_targets_everywhere else slice(len(targets))
-        teachers: List[VocabularyProjection] = []
-        if has_soft_targets:
-            teachers.append(model.teacher_projection(activations.teacher_rows()[needed]))
-            teachers += model.further_teacher_projections(activations.net_input, activations.rows[needed])
         student = model.vocabulary_projection(activations.student_rows()[needed])
         # Without masks there are no masked rows to scale.
         masked_scale = 1 / mask_prob if self.is_over_all_tokens and mask_prob > 0 else 1.0
@@ -240,8 +250,14 @@ class DistillationCriterion(FairseqCriterion):
             soft_target=self.soft_target.weight * (1.0 if self.soft_targets_everywhere else masked_scale),
             mlm=self.masked_lm.weight * masked_scale,
             top_k=self.cfg.soft_target_top_k,
-            teacher_weights=model.teacher_weights if teachers else (),
+            teacher_weights=model.teacher_weights if has_soft_targets else (),
         )
+        teachers: Union[List[VocabularyProjection], WordOutcomes] = []
+        if has_soft_targets and model.soft_target_cache is not None:
+            teachers = model.stored_outcomes(sample, scales)
+        elif has_soft_targets:
+            teachers.append(model.teacher_projection(activations.teacher_rows()[needed]))
+            teachers += model.further_teacher_projections(activations.net_input, activations.rows[needed])
         return vocabulary_loss(student, teachers, targets, scales)
 
     @staticmethod

@@ -38,7 +38,7 @@ def require_suitable(terms: List[Term], model: BaseFairseqModel, mask_prob: floa
 
     Raises:
         UserError: a term needs a teacher, a masked-LM head or masked tokens that there are none of, or something else
-            of the model that it has not
+            of the model that it has not, or that its cache of soft targets has not
     """
     teacher = getattr(model, "teacher", None)
     if mask_prob == 0:
@@ -64,6 +64,12 @@ def require_suitable(terms: List[Term], model: BaseFairseqModel, mask_prob: floa
             "several teachers have a part in the soft targets alone, but criterion.soft_target_weight is 0; raise "
             "it, or give one --teacher (model.teacher)"
         )
+    if getattr(model, "soft_target_cache", None) is not None:
+        stored = "--teacher-cache (model.teacher_cache) keeps soft targets alone"
+        others = [term for term in terms if term.needs_teacher and not isinstance(term, SoftTargetTerm)]
+        _require_none(others, f"more of the teacher, but {stored}; set them to 0, or leave it out")
+        if not has_soft_targets:
+            raise UserError(f"{stored}, but criterion.soft_target_weight is 0; raise it, or leave the cache out")
     for term in terms:
         term.require_suitable(model)
 

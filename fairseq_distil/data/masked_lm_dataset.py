@@ -18,7 +18,8 @@ from .masking import MaskingScheme
 class MaskedLMDataset(LengthOrderedDataset):
     """Blocks of tokens with masks that change with the epoch.
 
-    Without a call to :meth:`set_epoch`, as for validation, the masks stay those of epoch 1.
+    Without a call to :meth:`set_epoch`, as for validation, the masks stay those of epoch 1. They may repeat, so that
+    what depends on them can be stored; batches then tell which ones they have.
 
     Args:
         blocks: items are token ids ``(length,)``
@@ -27,6 +28,7 @@ class MaskedLMDataset(LengthOrderedDataset):
         shuffle_seed: order of items of equal length; batches hold items of similar length
         require_valid: raises an error unless all ids of a batch are in the vocabulary; None: they are known to be
         is_to_be_thinned: whether batches tell what :func:`thinned` needs
+        repeat_masks_after: epochs; None: never
     """
 
     def __init__(
@@ -36,12 +38,19 @@ class MaskedLMDataset(LengthOrderedDataset):
         shuffle_seed: int,
         require_valid: Callable[[np.ndarray], None] | None = None,
         is_to_be_thinned: bool = False,
+        repeat_masks_after: int | None = None,
     ) -> None:
         super().__init__(blocks, shuffle_seed)
         self.scheme = scheme
         self.require_valid = require_valid
         self.is_to_be_thinned = is_to_be_thinned
+        self.repeat_masks_after = repeat_masks_after
         self.epoch = 1
+
+    @property
+    def mask_epoch(self) -> int:
+        """The first epoch with the masks of the present one."""
+        return self.epoch if self.repeat_masks_after is None else (self.epoch - 1) % self.repeat_masks_after + 1
 
     def set_epoch(self, epoch: int) -> None:
         super().set_epoch(epoch)
@@ -61,13 +70,15 @@ class MaskedLMDataset(LengthOrderedDataset):
             What fairseq's masked-LM criterion reads: ``net_input`` with ``src_tokens`` ``(batch, length)``,
             ``src_lengths`` ``(batch,)``, ``has_padding`` and ``token_count``; ``target`` ``(batch, length)``; and the
             counts. Besides, ``positions``, the :class:`TokenPositions`, found here so that the model's device need not
-            be asked; and ``lowest_rates`` if they are to be thinned.
+            be asked; ``lowest_rates`` if they are to be thinned; and ``mask_epoch`` if masks repeat.
 
         Raises:
             UserError: an id is beyond the vocabulary
         """
-        if not samples:
-            return self._batch_of_nothing()
+        batch = self._masked(samples) if samples else self._batch_of_nothing()
+        return batch if self.repeat_masks_after is None else batch | {"mask_epoch": self.mask_epoch}
+
+    def _masked(self, samples: list[tuple[int, Tensor]]) -> dict[str, Any]:
         ids = np.fromiter((index for index, _ in samples), np.int64, len(samples))
         lengths = self.sizes[ids]
         padding_index = self.scheme.padding_index
@@ -79,7 +90,7 @@ class MaskedLMDataset(LengthOrderedDataset):
             tokens = torch.stack(blocks)
         if self.require_valid is not None:
             self.require_valid(tokens.numpy())
-        inputs, targets = map(torch.from_numpy, self.scheme.apply(tokens.numpy(), ids, self.epoch))
+        inputs, targets = map(torch.from_numpy, self.scheme.apply(tokens.numpy(), ids, self.mask_epoch))
         positions = TokenPositions.of(inputs, targets, padding_index)
         batch = {
             "id": torch.from_numpy(ids),
@@ -95,7 +106,7 @@ class MaskedLMDataset(LengthOrderedDataset):
             "positions": positions._asdict(),
         }
         if self.is_to_be_thinned:
-            rates = self.scheme.lowest_rates(tokens.numpy(), ids, self.epoch)
+            rates = self.scheme.lowest_rates(tokens.numpy(), ids, self.mask_epoch)
             batch[LOWEST_RATES] = rates[targets.numpy() != padding_index]
         return batch
 

@@ -28,7 +28,7 @@ class OutdatedError(Exception):
     """The file is of this kind, but not of these outputs, or it is damaged; the message says in which way."""
 
 
-def write_outputs(path: Path, description: Mapping[str, str], values: NDArray[np.float32]) -> None:
+def write_outputs(path: Path, description: Mapping[str, str], values: NDArray[Any]) -> None:
     """Write a file that is whole or not there; folders are made.
 
     Args:
@@ -47,13 +47,14 @@ def write_outputs(path: Path, description: Mapping[str, str], values: NDArray[np
     replace_whole(path, write)
 
 
-def open_outputs(path: Path, description: Mapping[str, str], count: int) -> NDArray[np.float32]:
+def open_outputs(path: Path, description: Mapping[str, str], count: int, dtype: np.dtype = DTYPE) -> NDArray[Any]:
     """Map a file's values ``(count,)``, read once to find damage.
 
     Args:
         path: of the file
         description: what :func:`write_outputs` got
         count: of the values of all items
+        dtype: of a value, which may be a record
 
     Raises:
         FileNotFoundError: there is none
@@ -64,10 +65,10 @@ def open_outputs(path: Path, description: Mapping[str, str], count: int) -> NDAr
     different = [name for name, value in description.items() if header.get(name) != value]
     if different:
         raise OutdatedError(f"of other {' and '.join(different)}")
-    found, expected = path.stat().st_size, HEADER_BYTES + count * DTYPE.itemsize
+    found, expected = path.stat().st_size, HEADER_BYTES + count * dtype.itemsize
     if found != expected:
         raise OutdatedError(f"damaged, for it has {found:,} bytes instead of {expected:,}")
-    values = np.memmap(path, DTYPE, "r", HEADER_BYTES, (count,))
+    values = np.memmap(path, dtype, "r", HEADER_BYTES, (count,))
     if zlib.crc32(values) != header.get("checksum"):
         raise OutdatedError("damaged, for its values are not those of its checksum")
     return values

@@ -8,12 +8,14 @@ from .attention_relation import reference_relation_divergence, relation_divergen
 from .cosine import cosine_distance
 from .hidden_state_distance import mean_squared_distance
 from .populations import TokenPositions
+from .reference_vocabulary import reference_vocabulary_loss
 from .soft_target import soft_target_loss
 from .spoiled_gradient import spoil_gradient_unless_finite
 from .squared_difference import squared_difference
-from .vocabulary import VocabularyLoss, reference_vocabulary_loss, vocabulary_loss
+from .vocabulary import VocabularyLoss, teacher_outcomes, vocabulary_loss
 from .vocabulary_projection import VocabularyProjection
 from .vocabulary_tile import TermScales
+from .word_outcomes import WordOutcomes
 
 __all__ = [
     "UNKNOWN_POSITION",
@@ -21,6 +23,7 @@ __all__ = [
     "TokenPositions",
     "VocabularyLoss",
     "VocabularyProjection",
+    "WordOutcomes",
     "answer_span_loss",
     "answer_span_soft_target_loss",
     "cosine_distance",
@@ -31,5 +34,6 @@ __all__ = [
     "soft_target_loss",
     "spoil_gradient_unless_finite",
     "squared_difference",
+    "teacher_outcomes",
     "vocabulary_loss",
 ]

@@ -10,18 +10,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fairseq_distil.modules.linear import linear
 
 from .gradient_sums import GradientSums
 from .kernels import vocabulary_kernel
-from .soft_target import soft_target_loss
 from .teacher_mixture import mixed_logits
 from .vocabulary_projection import VocabularyProjection
 from .vocabulary_sizes import BlockSizes, block_sizes
 from .vocabulary_tile import TermScales, replace_by_gradient
+from .word_outcomes import WordOutcomes, likeliest_outcomes
 
 
 class VocabularyLoss(NamedTuple):
@@ -39,38 +38,9 @@ class VocabularyLoss(NamedTuple):
     """masked rows where the student's first choice is the teachers'; zero without a teacher"""
 
 
-def reference_vocabulary_loss(
-    student: VocabularyProjection,
-    teachers: Sequence[VocabularyProjection],
-    targets: Tensor,
-    scales: TermScales,
-) -> VocabularyLoss:
-    """The plain formula: what :func:`vocabulary_loss` means and is tested against. Same arguments."""
-    student_logits = student.logits().float()
-    masked_logits = student_logits[: targets.numel()]
-    soft_target = agreement = student_logits.new_zeros(())
-    if teachers:
-        teacher_logits = _mixed_logits_by_probabilities(teachers, scales)
-        soft_target = soft_target_loss(student_logits, teacher_logits, scales.temperature, scales.top_k)
-        agreement = masked_logits.argmax(-1).eq(teacher_logits[: targets.numel()].argmax(-1)).sum().float()
-    mlm = F.cross_entropy(masked_logits, targets, reduction="sum")
-    correct = masked_logits.argmax(-1).eq(targets).sum().float()
-    total = scales.soft_target * soft_target + scales.mlm * mlm
-    return VocabularyLoss(total, soft_target.detach(), mlm.detach(), correct, agreement)
-
-
-def _mixed_logits_by_probabilities(teachers: Sequence[VocabularyProjection], scales: TermScales) -> Tensor:
-    logits = [teacher.logits().float() for teacher in teachers]
-    if len(logits) == 1:
-        return logits[0]
-    log_probabilities = torch.stack([(of_one / scales.temperature).log_softmax(-1) for of_one in logits], -1)
-    log_weights = log_probabilities.new_tensor(scales.teacher_weights).log()
-    return scales.temperature * (log_probabilities + log_weights).logsumexp(-1)
-
-
 def vocabulary_loss(
     student: VocabularyProjection,
-    teachers: Sequence[VocabularyProjection],
+    teachers: Sequence[VocabularyProjection] | WordOutcomes,
     targets: Tensor,
     scales: TermScales,
     **sizes: int,
@@ -85,7 +55,8 @@ def vocabulary_loss(
 
     Args:
         student: features ``(rows, width)`` and the vocabulary projection
-        teachers: the same rows of each teacher, of any width, constants; none where no term needs a teacher
+        teachers: the same rows of each teacher, of any width, constants; none where no term needs a teacher; or what
+            :func:`teacher_outcomes` made of them for these scales
         targets: original ids of the masked rows ``(masked rows,)``
         scales: temperature, words and weights of the soft targets, and the factor of each term in ``total``
         sizes: ``chunk_bytes``, ``tile_bytes`` or ``word_multiple``, see :func:`block_sizes`
@@ -93,17 +64,44 @@ def vocabulary_loss(
     Raises:
         ValueError: the soft targets are of more words than there are, or of none
     """
-    device_type = student.features.device.type
-    autocast = torch.is_autocast_enabled(device_type)
-    dtype = torch.get_autocast_dtype(device_type) if autocast else student.features.dtype
-    vocabulary_size = student.weight.size(0)
-    if scales.top_k is not None and not 1 <= scales.top_k <= vocabulary_size:
-        raise ValueError(f"there are no {scales.top_k} most likely words of a vocabulary of {vocabulary_size:,}")
-    blocks = block_sizes(vocabulary_size, dtype, device_type, **sizes)
+    dtype, blocks = _dtype_and_blocks(student, scales, **sizes)
     needs_gradient = tuple(torch.is_grad_enabled() and tensor.requires_grad for tensor in student)
     return VocabularyLoss(
         *_ChunkedVocabularyLoss.apply(*student, teachers, targets, scales, dtype, blocks, needs_gradient)
     )
+
+
+@torch.no_grad()
+def teacher_outcomes(teachers: Sequence[VocabularyProjection], scales: TermScales, **sizes: int) -> WordOutcomes:
+    """What the soft targets of the likeliest words need of the teachers, which is little.
+
+    Args:
+        teachers: rows of each, as :func:`vocabulary_loss` takes them; at least one
+        scales: of which temperature, words and teachers' weights count
+        sizes: see :func:`vocabulary_loss`
+
+    Raises:
+        ValueError: the soft targets are of more words than there are, or of none
+    """
+    dtype, blocks = _dtype_and_blocks(teachers[0], scales, **sizes)
+    with torch.autocast(teachers[0].features.device.type, enabled=False):
+        teachers = [teacher.to(dtype).padded(blocks.padded_words) for teacher in teachers]
+        rows = teachers[0].features.size(0)
+        chunks = range(0, max(1, rows), blocks.chunk_rows)
+        return _joined([_chunk_outcomes(teachers, slice(at, at + blocks.chunk_rows), scales, blocks) for at in chunks])
+
+
+def _dtype_and_blocks(
+    projection: VocabularyProjection, scales: TermScales, **sizes: int
+) -> tuple[torch.dtype, BlockSizes]:
+    """The type of products, and how much is computed at a time."""
+    device_type = projection.features.device.type
+    autocast = torch.is_autocast_enabled(device_type)
+    dtype = torch.get_autocast_dtype(device_type) if autocast else projection.features.dtype
+    vocabulary_size = projection.weight.size(0)
+    if scales.top_k is not None and not 1 <= scales.top_k <= vocabulary_size:
+        raise ValueError(f"there are no {scales.top_k} most likely words of a vocabulary of {vocabulary_size:,}")
+    return dtype, block_sizes(vocabulary_size, dtype, device_type, **sizes)
 
 
 class _ChunkedVocabularyLoss(torch.autograd.Function):
@@ -115,7 +113,7 @@ class _ChunkedVocabularyLoss(torch.autograd.Function):
         features: Tensor,
         weight: Tensor,
         bias: Tensor,
-        teachers: Sequence[VocabularyProjection],
+        teachers: Sequence[VocabularyProjection] | WordOutcomes,
         targets: Tensor,
         scales: TermScales,
         dtype: torch.dtype,
@@ -126,7 +124,8 @@ class _ChunkedVocabularyLoss(torch.autograd.Function):
         sums = torch.zeros(4, device=features.device)
         with torch.autocast(features.device.type, enabled=False):
             student = VocabularyProjection(features, weight, bias).to(dtype).padded(blocks.padded_words)
-            teachers = [teacher.to(dtype).padded(blocks.padded_words) for teacher in teachers]
+            if not isinstance(teachers, WordOutcomes):
+                teachers = [teacher.to(dtype).padded(blocks.padded_words) for teacher in teachers]
             for start in range(0, features.size(0), blocks.chunk_rows):
                 rows = slice(start, start + blocks.chunk_rows)
                 sums += _chunk_by_gradient(student, teachers, rows, targets[rows], scales, gradients, blocks)
@@ -160,7 +159,7 @@ def _logits(projection: VocabularyProjection, rows: slice) -> Tensor:
 
 def _chunk_by_gradient(
     student: VocabularyProjection,
-    teachers: Sequence[VocabularyProjection],
+    teachers: Sequence[VocabularyProjection] | WordOutcomes,
     rows: slice,
     targets: Tensor,
     scales: TermScales,
@@ -168,37 +167,64 @@ def _chunk_by_gradient(
     blocks: BlockSizes,
 ) -> Tensor:
     """Sums of some rows, whose logits are released before the next ones are computed."""
+    outcomes: WordOutcomes | None = None
+    teacher_logits: list[Tensor] = []
+    if isinstance(teachers, WordOutcomes):
+        outcomes = teachers.of_rows(rows)
+    elif teachers and scales.top_k not in (
+        None,
+        blocks.words,
+    ):  # then the teachers' logits go before the student's come
+        outcomes = _chunk_outcomes(teachers, rows, scales, blocks)
+    else:
+        teacher_logits = [_logits(teacher, rows)[:, : blocks.words] for teacher in teachers]
     padded_logits = _logits(student, rows)
     logits = padded_logits[:, : blocks.words]
-    teacher_logits = [_logits(teacher, rows)[:, : blocks.words] for teacher in teachers]
-    if kernel := vocabulary_kernel(logits, len(teachers), scales):
+    if outcomes is None and (kernel := vocabulary_kernel(logits, len(teacher_logits), scales)):
         sums = kernel(logits, *(teacher_logits or [None]), targets, scales, gradients.are_needed)
         if gradients.are_needed:
             gradients.add_tile(logits)
     else:
         sums = torch.zeros(4, device=logits.device)
-        for start in range(0, logits.size(0), blocks.tile_rows):
-            tile = slice(start, start + blocks.tile_rows)
-            of_teachers = [of_one[tile] for of_one in teacher_logits]
-            sums += _tile_by_gradient(logits[tile], of_teachers, targets[tile], scales, gradients)
+        for tile in blocks.tiles(logits.size(0)):
+            teacher = (
+                outcomes.of_rows(tile) if outcomes is not None else _tile_of_teachers(teacher_logits, tile, scales)
+            )
+            sums += _tile_by_gradient(logits[tile], teacher, targets[tile], scales, gradients)
     gradients.add_chunk(rows, padded_logits, student)
     return sums
 
 
+def _chunk_outcomes(
+    teachers: Sequence[VocabularyProjection], rows: slice, scales: TermScales, blocks: BlockSizes
+) -> WordOutcomes:
+    """The likeliest words of some rows, whose logits are released."""
+    teacher_logits = [_logits(teacher, rows)[:, : blocks.words] for teacher in teachers]
+    tiles = (_tile_of_teachers(teacher_logits, tile, scales) for tile in blocks.tiles(teacher_logits[0].size(0)))
+    return _joined([likeliest_outcomes(tile.mul_(1 / scales.temperature), scales.top_k) for tile in tiles])
+
+
+def _joined(parts: Sequence[WordOutcomes]) -> WordOutcomes:
+    return WordOutcomes(*map(torch.cat, zip(*parts, strict=True)))
+
+
+def _tile_of_teachers(teacher_logits: Sequence[Tensor], tile: slice, scales: TermScales) -> Tensor | None:
+    """Logits of a tile, in float32 and to be overwritten, of the mixture of all teachers, if there are any."""
+    if not teacher_logits:
+        return None
+    return mixed_logits([of_one[tile].float() for of_one in teacher_logits], scales.teacher_weights, scales.temperature)
+
+
 def _tile_by_gradient(
     logits: Tensor,
-    teacher_logits: Sequence[Tensor],
+    teacher: Tensor | WordOutcomes | None,
     targets: Tensor,
     scales: TermScales,
     gradients: GradientSums,
 ) -> Tensor:
     """Sums of a tile, see :func:`replace_by_gradient`, computed in float32 and written back in the logits' own type."""
     exact = logits.float()
-    exact_teacher = None
-    if teacher_logits:
-        exact_of_each = [of_one.float() for of_one in teacher_logits]
-        exact_teacher = mixed_logits(exact_of_each, scales.teacher_weights, scales.temperature)
-    sums = replace_by_gradient(exact, exact_teacher, targets, scales, gradients.are_needed)
+    sums = replace_by_gradient(exact, teacher, targets, scales, gradients.are_needed)
     if gradients.are_needed:
         gradients.add_tile(exact)
         if exact is not logits:

@@ -22,6 +22,10 @@ class BlockSizes(NamedTuple):
     tile_rows: int
     """of one softmax"""
 
+    def tiles(self, rows: int) -> list[slice]:
+        """Of so many rows; of none, one of none."""
+        return [slice(start, start + self.tile_rows) for start in range(0, max(1, rows), self.tile_rows)]
+
 
 def block_sizes(
     vocabulary_size: int,

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .likeliest_words import likeliest_words
+from .softmax import softmax_and_normaliser
+from .word_outcomes import WordOutcomes, replace_by_outcomes_gradient
 
 MOST_UNITS = 8
 
@@ -44,7 +45,7 @@ class TermScales(NamedTuple):
 
 def replace_by_gradient(
     student_logits: Tensor,
-    teacher_logits: Tensor | None,
+    teacher: Tensor | WordOutcomes | None,
     targets: Tensor,
     scales: TermScales,
     needs_gradient: bool,
@@ -54,7 +55,7 @@ def replace_by_gradient(
     Args:
         student_logits: float32 ``(rows, vocab)``; becomes the gradient of
             ``scales.soft_target * soft_target + scales.mlm * mlm`` in units of ``scales.gradient_unit``
-        teacher_logits: float32 ``(rows, vocab)``, or None; overwritten
+        teacher: its logits, float32 ``(rows, vocab)``, which are overwritten; or its likeliest words; or None
         targets: ids of the first rows ``(masked rows,)``
         scales: see :class:`TermScales`
         needs_gradient: whether to form the gradient
@@ -66,20 +67,19 @@ def replace_by_gradient(
     masked_rows = targets.numel()
     first_choice = student_logits[:masked_rows].argmax(-1)
     correct = first_choice.eq(targets).sum()
-    unit = scales.gradient_unit(teacher_logits is not None)
+    unit = scales.gradient_unit(teacher is not None)
     mlm, masked_gradient = _mlm_term(student_logits[:masked_rows], targets, scales.mlm / unit, needs_gradient)
     soft_target = agreement = student_logits.new_zeros(())
-    if teacher_logits is not None:
-        agreement = first_choice.eq(teacher_logits[:masked_rows].argmax(-1)).sum()
-        student_logits.mul_(1 / scales.temperature)
-        teacher_logits.mul_(1 / scales.temperature)
-        if scales.top_k in (None, student_logits.size(1)):
-            divergence = _divergence(student_logits, teacher_logits)
-        else:
-            divergence = _top_k_divergence(student_logits, teacher_logits, scales.top_k)
+    if isinstance(teacher, WordOutcomes):
+        agreement = first_choice.eq(teacher.of_rows(slice(masked_rows)).first_choice()).sum()
+        divergence = replace_by_outcomes_gradient(student_logits.mul_(1 / scales.temperature), teacher)
+        soft_target = scales.temperature**2 * divergence
+    elif teacher is not None:
+        agreement = first_choice.eq(teacher[:masked_rows].argmax(-1)).sum()
+        divergence = _divergence(student_logits.mul_(1 / scales.temperature), teacher.mul_(1 / scales.temperature))
         soft_target = scales.temperature**2 * divergence
     if needs_gradient:
-        if teacher_logits is None or scales.soft_target == 0:
+        if teacher is None or scales.soft_target == 0:
             student_logits.zero_()
         elif unit != scales.soft_target_factor:
             student_logits.mul_(scales.soft_target_factor / unit)
@@ -89,8 +89,8 @@ def replace_by_gradient(
 
 def _divergence(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """KL; the student's logits become ``p_student - p_teacher``, which is its gradient."""
-    student_probabilities, student_largest, student_log_largest = _softmax(student_logits)
-    teacher_probabilities, teacher_largest, teacher_log_largest = _softmax(teacher_logits)
+    student_probabilities, student_largest, student_log_largest = softmax_and_normaliser(student_logits)
+    teacher_probabilities, teacher_largest, teacher_log_largest = softmax_and_normaliser(teacher_logits)
     # KL = sum of p_teacher (log p_teacher - log p_student), with log p = logit - (largest logit - its log p)
     difference = torch.linalg.vecdot(teacher_probabilities, teacher_logits.sub_(student_logits))
     divergence = difference + (student_largest - teacher_largest) - (student_log_largest - teacher_log_largest)
@@ -98,35 +98,10 @@ def _divergence(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     return divergence.sum()
 
 
-def _top_k_divergence(student_logits: Tensor, teacher_logits: Tensor, top_k: int) -> Tensor:
-    """KL over the teacher's most likely words and any other; the student's logits become its gradient.
-
-    Any other word is an outcome whose logit is the logarithm of the sum of exponentials of their logits: its
-    probability is never one less the others', which would lose what is small. Its gradient is shared among them in
-    proportion to their probabilities.
-    """
-    words = likeliest_words(teacher_logits, top_k)
-    student_words, teacher_words = student_logits.gather(1, words), teacher_logits.gather(1, words)
-    for logits in (student_logits, teacher_logits):
-        logits.scatter_(1, words, -torch.inf)
-    share_of_rest, student_largest, student_log_largest = _softmax(student_logits)
-    student_rest = student_largest - student_log_largest
-    _, teacher_largest, teacher_log_largest = _softmax(teacher_logits)  # logsumexp takes a CPU twice as long
-    teacher_rest = teacher_largest - teacher_log_largest
-    student = torch.cat([student_words, student_rest[:, None]], 1).log_softmax(-1)
-    teacher = torch.cat([teacher_words, teacher_rest[:, None]], 1).log_softmax(-1)
-    teacher_probabilities = teacher.exp()
-    divergence = torch.linalg.vecdot(teacher_probabilities, teacher - student).sum()
-    gradient = student.exp_().sub_(teacher_probabilities)
-    torch.mul(share_of_rest, gradient[:, -1:], out=student_logits)
-    student_logits.scatter_(1, words, gradient[:, :-1])
-    return divergence
-
-
 def _mlm_term(
     masked_logits: Tensor, targets: Tensor, scale: float, needs_gradient: bool
 ) -> tuple[Tensor, Tensor | None]:
-    probabilities, largest, log_largest = _softmax(masked_logits)
+    probabilities, largest, log_largest = softmax_and_normaliser(masked_logits)
     cross_entropy = (largest - masked_logits.gather(1, targets[:, None])[:, 0] - log_largest).sum()
     if not needs_gradient:
         return cross_entropy, None
@@ -134,13 +109,3 @@ def _mlm_term(
     gradient = probabilities.mul_(scale)
     gradient.scatter_add_(1, targets[:, None], gradient.new_full((targets.numel(), 1), -scale))
     return cross_entropy, gradient
-
-
-def _softmax(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Probabilities ``(rows, vocab)``, and each row's largest logit and the logarithm of its probability, ``(rows,)``.
-
-    Their difference is the logarithm of the sum of exponentials. Of huge logits it would lose the digits in which two
-    distributions differ, so that the largest logits are to be subtracted from others first.
-    """
-    probabilities = logits.softmax(-1)
-    return probabilities, logits.amax(-1), probabilities.amax(-1).log()

@@ -1,30 +1,22 @@
 """Outputs of a fine-tuned teacher that are computed once for a data set, and read back at each step."""
 
-import logging
-import tempfile
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from fairseq.tasks import FairseqTask
 from fairseq.tasks.sentence_prediction import SentencePredictionTask
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fairseq_distil.data.split_names import name_splits
-from fairseq_distil.data.stored_outputs import DTYPE, OutdatedError, open_outputs, read_header, write_outputs
+from fairseq_distil.data.stored_outputs import DTYPE
 from fairseq_distil.errors import UserError
-from fairseq_distil.workers import act_first, gather_from_workers
 
-from .teacher_outputs import compute_outputs, digest_of_tokens, digest_of_weights
-
-logger = logging.getLogger(__name__)
-SUFFIX = ".teacher"
-OPTION = "--teacher-cache (model.teacher_cache)"
+from .kept_outputs import OPTION, SUFFIX, kept_outputs, require_folder
+from .teacher_outputs import compute_outputs, digest_of_tokens, digest_of_weights, type_of_products
 
 
 class Outputs(NamedTuple):
@@ -102,37 +94,27 @@ class TeacherCache:
         description = {
             "teacher": digest_of_weights(teacher),
             "head": str(sorted(head.items())),
-            "type of products": _type_of_products(device),
+            "type of products": type_of_products(device),
             "data": digest_of_tokens(dataset),
         }
-        values = _stored(path, description, int(starts[-1]))
-        if not all(gather_from_workers(values is not None)):
-            act_first(not dist.is_initialized() or dist.get_rank() == 0, partial(_require_writable, self.folder))
-            logger.info("teacher outputs %s: computed for %s samples", path, f"{len(dataset):,}")
-            computed = compute_outputs(teacher, dataset, starts, device, head, stoppable)
-            if computed is not None:
-                write_outputs(path, description, computed)
-                logger.info("teacher outputs %s: %s bytes written", path, f"{path.stat().st_size:,}")
-            gather_from_workers(None)  # it is there
-            values = _stored(path, description, int(starts[-1]))
-        if values is None:
-            raise UserError(f"{path}: not found by all workers; give {OPTION} a folder that they share")
+        compute = partial(
+            compute_outputs,
+            partial(_head_outputs, teacher, head),
+            teacher.max_positions(),
+            dataset,
+            starts,
+            DTYPE,
+            device,
+            stoppable,
+        )
+        values = kept_outputs(path, description, int(starts[-1]), DTYPE, len(dataset), compute)
         return Outputs(values, starts)
 
 
-def _stored(path: Path, description: Dict[str, str], count: int) -> Optional[NDArray[np.float32]]:
-    try:
-        return open_outputs(path, description, count)
-    except FileNotFoundError:
-        return None
-    except OutdatedError as error:
-        logger.warning("teacher outputs %s: %s; they are computed again", path, error)
-        return None
-
-
-def _type_of_products(device: torch.device) -> str:
-    autocasts = torch.is_autocast_enabled(device.type)
-    return str(torch.get_autocast_dtype(device.type)) if autocasts else "that of the weights"
+def _head_outputs(teacher: nn.Module, head: Dict[str, Any], sample: Dict[str, Any]) -> List[NDArray[np.float32]]:
+    """Of each item of a batch, with what padding gives."""
+    logits: Tensor = teacher(**sample["net_input"], **head)[0]
+    return list(logits.float().flatten(1).cpu().numpy())
 
 
 def _require_suitable(folder: Path, task: FairseqTask) -> None:
@@ -140,27 +122,8 @@ def _require_suitable(folder: Path, task: FairseqTask) -> None:
     if "max_answer_tokens" not in task.cfg and not isinstance(task, SentencePredictionTask):
         raise UserError(
             f"{OPTION} stores what a teacher fine-tuned on one task gives; it needs the task sentence_prediction or "
-            "question_answering, for masks change from epoch to epoch"
+            "question_answering, or distil_masked_lm"
         )
     if task.cfg.get("shorten_method") == "random_crop":
         raise UserError(f"{OPTION} needs texts that stay the same; give another task.shorten_method than random_crop")
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{OPTION} {folder}: not a folder; choose another")
-    paths = sorted(folder.glob(f"*{SUFFIX}"))
-    for path in paths:
-        with suppress(OutdatedError):  # it is computed again
-            read_header(path)
-    if not paths:
-        _require_writable(folder)
-
-
-def _require_writable(folder: Path) -> None:
-    """Before a pass over the data, rather than after it. A cache that is whole may be in a folder to read alone."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UserError(
-            f"{OPTION} {folder}: the teacher's outputs cannot be written there: {error.strerror}; choose another folder"
-        ) from error
+    require_folder(folder)

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import numpy as np
 import torch
@@ -12,7 +12,6 @@ from fairseq.utils import apply_to_sample
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fairseq_distil.data.stored_outputs import DTYPE
 from fairseq_distil.errors import UserError
 from fairseq_distil.training.stop_request import stop_if_requested
 from fairseq_distil.workers import gather_from_workers
@@ -24,21 +23,23 @@ REPORTS = 10
 
 
 def compute_outputs(
-    teacher: nn.Module,
+    outputs: Callable[[Dict[str, Any]], List[NDArray[Any]]],
+    positions: int,
     dataset: FairseqDataset,
     starts: NDArray[np.int64],
+    dtype: np.dtype,
     device: torch.device,
-    head: Dict[str, Any],
     stoppable: bool,
-) -> Optional[NDArray[np.float32]]:
-    """What a head gives for every item, in memory; all workers must call this.
+) -> Optional[NDArray[Any]]:
+    """What a teacher gives for every item, in memory; all workers must call this.
 
     Args:
-        teacher: computes it
-        dataset: the items; those with more tokens than the teacher has positions get no values but NaN
+        outputs: computes the values of each item of a batch, of which those beyond its part of ``starts`` are left out
+        positions: tokens that the teacher can read at most
+        dataset: the items; those with more tokens get no values but NaN
         starts: values of item ``i`` go to ``starts[i] : starts[i + 1]``
+        dtype: of a value: a floating-point type, or a record with one named ``probabilities``
         device: the teacher's
-        head: chooses the head, as in the teacher's ``forward``
         stoppable: whether SIGTERM may end the pass
 
     Returns:
@@ -49,14 +50,14 @@ def compute_outputs(
         StopRequested: SIGTERM came to any worker
     """
     rank, workers = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    values = np.full(starts[-1], np.nan, DTYPE) if rank == 0 else None
-    batches = _batches(dataset, teacher.max_positions())
+    values = _of_nothing(int(starts[-1]), dtype) if rank == 0 else None
+    batches = _batches(dataset, positions)
     for first in _reported(range(0, len(batches), workers)):
         if stoppable:
             stop_if_requested()
         mine = batches[first + rank] if first + rank < len(batches) else []
-        for items, rows in gather_from_workers((mine, _outputs(teacher, dataset, mine, device, head))):
-            if not np.isfinite(rows).all():
+        for items, rows in gather_from_workers((mine, _outputs(outputs, dataset, mine, device))):
+            if not all(np.isfinite(_numbers(row)).all() for row in rows):
                 raise UserError(
                     "the teacher's logits are not finite: its weights are damaged, or too large for its type"
                 )
@@ -78,12 +79,39 @@ def digest_of_weights(model: nn.Module) -> str:
 def digest_of_tokens(dataset: FairseqDataset) -> str:
     """SHA-256 of what a model is given of a data set: whatever files and settings make the token ids."""
     total = hashlib.sha256()
+    for sample in collated(dataset):
+        add_tokens(total, sample["net_input"]["src_tokens"])
+    return total.hexdigest()
+
+
+def add_tokens(total: Any, tokens: Tensor) -> None:
+    """Take token ids ``(batch, length)``, or places of some, into a digest."""
+    total.update(str(tuple(tokens.shape)).encode())
+    total.update(tokens.numpy())
+
+
+def collated(dataset: FairseqDataset) -> Iterator[Dict[str, Any]]:
+    """All items in their order, some hundreds at a time."""
     for first in range(0, len(dataset), ITEMS_AT_A_TIME):
         items = range(first, min(first + ITEMS_AT_A_TIME, len(dataset)))
-        tokens = dataset.collater([dataset[item] for item in items])["net_input"]["src_tokens"]
-        total.update(str(tuple(tokens.shape)).encode())
-        total.update(tokens.numpy())
-    return total.hexdigest()
+        yield dataset.collater([dataset[item] for item in items])
+
+
+def type_of_products(device: torch.device) -> str:
+    """In which matrices are multiplied there at present, for people."""
+    autocasts = torch.is_autocast_enabled(device.type)
+    return str(torch.get_autocast_dtype(device.type)) if autocasts else "that of the weights"
+
+
+def _of_nothing(count: int, dtype: np.dtype) -> NDArray[Any]:
+    values = np.zeros(count, dtype)
+    _numbers(values)[...] = np.nan
+    return values
+
+
+def _numbers(values: NDArray[Any]) -> NDArray[Any]:
+    """What may not be finite of them."""
+    return values["probabilities"] if values.dtype.names else values
 
 
 def _batches(dataset: FairseqDataset, positions: int) -> List[List[int]]:
@@ -94,17 +122,18 @@ def _batches(dataset: FairseqDataset, positions: int) -> List[List[int]]:
     return [list(map(int, batch)) for batch in dataset.batch_by_size(order, max(TOKENS_AT_A_TIME, positions))]
 
 
+@torch.inference_mode()
 def _outputs(
-    teacher: nn.Module, dataset: FairseqDataset, items: List[int], device: torch.device, head: Dict[str, Any]
-) -> NDArray[np.float32]:
-    """Of some items, each a row, with what padding gives."""
+    outputs: Callable[[Dict[str, Any]], List[NDArray[Any]]],
+    dataset: FairseqDataset,
+    items: List[int],
+    device: torch.device,
+) -> List[NDArray[Any]]:
+    """Of some items, each a row."""
     if not items:
-        return np.empty((0, 0), DTYPE)
-    net_input = dataset.collater([dataset[item] for item in items])["net_input"]
-    net_input = apply_to_sample(lambda tensor: tensor.to(device), net_input)
-    with torch.inference_mode():
-        logits: Tensor = teacher(**net_input, **head)[0]
-    return logits.float().flatten(1).cpu().numpy()
+        return []
+    sample = dataset.collater([dataset[item] for item in items])
+    return outputs(apply_to_sample(lambda tensor: tensor.to(device), sample))
 
 
 def _reported(rounds: range) -> Iterator[int]:

@@ -11,13 +11,14 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from fairseq_distil.errors import UserError, naming
-from fairseq_distil.losses import VocabularyProjection
+from fairseq_distil.losses import TermScales, VocabularyProjection, WordOutcomes
 from fairseq_distil.modules import EncoderConfig, narrow, parse_layer_map, select_layers
 
 from .data_memory import remember_data
 from .distil_encoder import DistilEncoderModel
 from .distil_encoder_config import encoder_config, encoder_sizes
 from .pretrained_encoder import has_masked_lm_head, read_pretrained, start_from
+from .soft_target_cache import SoftTargetCache
 from .teacher_cache import TeacherCache
 from .teacher_student_config import TeacherStudentConfig, require_consistent
 from .teachers import read_teachers, teacher_paths, teacher_weights
@@ -56,6 +57,7 @@ class TeacherStudentModel(DistilEncoderModel):
         self._teacher_dtype: Optional[torch.dtype] = None
         self._checked_of_teacher: Set[str] = set()
         self.teacher_cache: Optional[TeacherCache] = None
+        self.soft_target_cache: Optional[SoftTargetCache] = None
 
     @property
     def teacher(self) -> DistilEncoderModel:
@@ -95,7 +97,10 @@ class TeacherStudentModel(DistilEncoderModel):
         if str(cfg.teacher_dtype) != "same":
             model.set_teacher_dtype(getattr(torch, str(cfg.teacher_dtype)))
         if cfg.teacher_cache:
-            model.teacher_cache = TeacherCache(Path(cfg.teacher_cache), task)
+            if "repeat_masks_after" in task.cfg:
+                model.soft_target_cache = SoftTargetCache(Path(cfg.teacher_cache), task)
+            else:
+                model.teacher_cache = TeacherCache(Path(cfg.teacher_cache), task)
         model.finish(cfg)
         remember_data(task)
         _log_sizes(model, cfg)
@@ -189,6 +194,29 @@ class TeacherStudentModel(DistilEncoderModel):
         projection = self.teacher.vocabulary_projection(hidden)
         self._checked_once("the teacher's logits", *projection)
         return projection
+
+    @torch.inference_mode()
+    def soft_target_projections(self, net_input: Dict[str, Any], rows: Tensor) -> List[VocabularyProjection]:
+        """The same of all teachers, the first of which then runs for this alone, too.
+
+        Args:
+            net_input: the batch, as the student takes it
+            rows: positions of the tokens in the flattened batch
+
+        Raises:
+            UserError: the first logits of one are not finite
+        """
+        hidden = self.teacher(**net_input, features_only=True)[0].flatten(0, 1)[rows]
+        return [self.teacher_projection(hidden), *self.further_teacher_projections(net_input, rows)]
+
+    def stored_outcomes(self, sample: Dict[str, Any], scales: TermScales) -> WordOutcomes:
+        """What the soft targets of a batch's masked tokens read instead of the teachers, where there is a cache.
+
+        Raises:
+            UserError, StopRequested: see :meth:`SoftTargetCache.outcomes`
+        """
+        # fairseq would leave a crash.pt behind, where a step of training ends like this.
+        return self.soft_target_cache.outcomes(self, sample, scales, stoppable=not self.training)
 
     @torch.inference_mode()
     def further_teacher_projections(self, net_input: Dict[str, Any], rows: Tensor) -> List[VocabularyProjection]:

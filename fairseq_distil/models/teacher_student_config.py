@@ -42,8 +42,9 @@ class TeacherStudentConfig(DistilEncoderConfig):
     teacher_cache: Optional[str] = field(
         default=None,
         metadata={
-            "help": "in fine-tuning, folder where the teacher's outputs are kept, so that they are computed once for "
-            "each sample, and again only if the teacher or the data change"
+            "help": "folder where the teacher's outputs are kept, so that they are computed once for each sample, and "
+            "again only if the teacher or the data change: in fine-tuning, and where masks repeat the soft targets of "
+            "masked tokens' likeliest words"
         },
     )
 

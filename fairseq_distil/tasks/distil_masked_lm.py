@@ -80,7 +80,9 @@ class DistilMaskedLMTask(ProjectTask, MaskedLMTask):
         if is_to_be_thinned:
             scheme = replace(scheme, mask_prob=max(schedule.first, schedule.last, scheme.mask_prob))
         require_valid_ids = partial(require_ids_in_vocabulary, path, self.data_vocabulary_size)
-        self.datasets[split] = MaskedLMDataset(blocks, scheme, self.cfg.seed, require_valid_ids, is_to_be_thinned)
+        self.datasets[split] = MaskedLMDataset(
+            blocks, scheme, self.cfg.seed, require_valid_ids, is_to_be_thinned, self.cfg.repeat_masks_after
+        )
 
     def masked_for(self, sample: Dict[str, Any], update: Optional[int]) -> Dict[str, Any]:
         """A batch with the masks that ``mask_prob_schedule`` gives it; in validation, of ``mask_prob``."""

@@ -42,6 +42,10 @@ class DistilMaskedLMConfig(FairseqDataclass):
     random_token_prob: float = field(
         default=0.1, metadata={"help": "probability that a selected token is replaced by a random one"}
     )
+    repeat_masks_after: Optional[int] = field(
+        default=None,
+        metadata={"help": "epochs after which the masks of training repeat (default: new ones in each epoch)"},
+    )
     mask_whole_words: bool = field(default=False, metadata={"help": "select whole words instead of single tokens"})
     mask_frequency_smoothing: float = field(
         default=0.0,
@@ -82,6 +86,8 @@ def require_valid(cfg: DistilMaskedLMConfig) -> None:
             f"task.leave_unmasked_prob and task.random_token_prob add up to "
             f"{cfg.leave_unmasked_prob + cfg.random_token_prob}, but are parts of one whole: at most 1"
         )
+    if cfg.repeat_masks_after is not None and cfg.repeat_masks_after < 1:
+        raise UserError(f"task.repeat_masks_after is {cfg.repeat_masks_after}, but masks repeat after 1 epoch at least")
     if cfg.mask_frequency_smoothing < 0:
         raise UserError(f"task.mask_frequency_smoothing is {cfg.mask_frequency_smoothing}, but must not be negative")
     if cfg.tokens_per_sample < 3:

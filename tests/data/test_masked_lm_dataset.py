@@ -146,3 +146,16 @@ def test_masks_are_the_same_with_any_number_of_workers(make_dataset: Callable[[]
     assert len(expected) == len(LENGTHS)
     assert batches(workers=2, batch_size=4) == expected
     assert batches(workers=0, batch_size=3) == expected
+
+
+def test_masks_repeat(make_dataset: Callable[..., MaskedLMDataset]) -> None:
+    """Those of epochs 1 to 3 are those of a data set whose masks do not, and come again in epochs 4 to 6."""
+    plain, repeated = make_dataset(), make_dataset(None, False, 3)
+    for epoch in range(1, 8):
+        plain.set_epoch((epoch - 1) % 3 + 1)
+        repeated.set_epoch(epoch)
+        expected, found = collate(plain, 7, 1, 2), collate(repeated, 7, 1, 2)
+        assert torch.equal(found["net_input"]["src_tokens"], expected["net_input"]["src_tokens"])
+        assert torch.equal(found["target"], expected["target"])
+        assert "mask_epoch" not in expected and found["mask_epoch"] == repeated.mask_epoch == (epoch - 1) % 3 + 1
+    assert repeated.collater([])["mask_epoch"] == 1

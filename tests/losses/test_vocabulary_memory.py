@@ -61,6 +61,17 @@ def test_memory_stays_within_the_budget(rows: int, vocabulary: int) -> None:
     assert working_bytes(limited_loss, rows, vocabulary) < 2 * CHUNK_BYTES + 8 * TILE_BYTES
 
 
+@pytest.mark.parametrize("weights", [(1.0,), (0.5, 0.3, 0.2)])
+def test_the_likeliest_words_take_half_of_it(weights: tuple[float, ...]) -> None:
+    """The teachers' logits are gone when the student's come: chunks of as many models as are held at a time."""
+    few_words, all_words = (
+        working_bytes(limited_loss, 4096, 256, PUBLISHED._replace(top_k=top_k, teacher_weights=weights))
+        for top_k in (3, None)
+    )
+    assert few_words < len(weights) * CHUNK_BYTES + 9 * TILE_BYTES
+    assert few_words < all_words - 0.8 * CHUNK_BYTES
+
+
 @pytest.mark.parametrize(("rows", "vocabulary"), [(4096, 64), (1024, 256)])
 def test_memory_of_the_plain_formula_grows_with_rows_times_vocabulary(rows: int, vocabulary: int) -> None:
     few, many = (working_bytes(reference_vocabulary_loss, *size) for size in ((1024, 64), (rows, vocabulary)))

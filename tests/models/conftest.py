@@ -1,3 +1,4 @@
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -13,3 +14,16 @@ def student_run(setup_run: Callable, teacher_path: str) -> Callable:
         return setup_run({"_name": "teacher_student", "teacher": teacher_path, **model}, criterion)
 
     return setup
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """What was logged of the outputs since the last question."""
+    caplog.set_level(logging.INFO)
+
+    def lines() -> list[str]:
+        messages = [message for message in caplog.messages if message.startswith("teacher outputs")]
+        caplog.clear()
+        return messages
+
+    return lines

@@ -1,7 +1,6 @@
 """A student beside a teacher whose outputs are stored, against one whose teacher runs at each step."""
 
 import errno
-import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -61,19 +60,6 @@ def cached_run(
         return made
 
     return setup
-
-
-@pytest.fixture
-def told(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """What was logged of the outputs since the last question."""
-    caplog.set_level(logging.INFO)
-
-    def lines() -> list[str]:
-        messages = [message for message in caplog.messages if message.startswith("teacher outputs")]
-        caplog.clear()
-        return messages
-
-    return lines
 
 
 def results(run, sample: dict) -> tuple[Tensor, list[Tensor]]:
@@ -248,7 +234,9 @@ def file_in_the_way(tmp_path: Path) -> Iterator[Path]:
     assert path.read_text() == "important"
 
 
-def test_mistakes(cached_run: Callable, setup_run: Callable, teacher_path: str, file_in_the_way: Path) -> None:
+def test_mistakes(
+    cached_run: Callable, setup_run: Callable, teacher_path: str, data: str, file_in_the_way: Path
+) -> None:
     with pytest.raises(UserError, match=f"--teacher-cache .* {file_in_the_way}: not a folder"):
         cached_run(teacher_cache=str(file_in_the_way))
     foreign = file_in_the_way.rename(file_in_the_way.with_name("train.teacher"))
@@ -257,7 +245,10 @@ def test_mistakes(cached_run: Callable, setup_run: Callable, teacher_path: str, 
     foreign.rename(file_in_the_way)
     with pytest.raises(UserError, match="another task.shorten_method than random_crop"):
         cached_run(teacher_cache=str(file_in_the_way.parent), task={"shorten_method": "random_crop"})
-    with pytest.raises(UserError, match="it needs the task sentence_prediction or question_answering"):
+    with pytest.raises(UserError, match="the task sentence_prediction or question_answering, or distil_masked_lm"):
         setup_run(
-            {"_name": "teacher_student", "teacher": teacher_path, "teacher_cache": "x"}, {"_name": "distillation"}
+            {"_name": "teacher_student", "teacher": teacher_path, "teacher_cache": "x"},
+            _name="masked_lm",
+            data=data,
+            tokens_per_sample=17,
         )

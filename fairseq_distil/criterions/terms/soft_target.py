@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import List, Optional
+from typing import List, Optional, Set
 
 from fairseq.dataclass import ChoiceEnum
 from fairseq.models import BaseFairseqModel
@@ -46,13 +46,25 @@ class SoftTargetTerm(Term):
         if cfg.soft_target_top_k is not None and cfg.soft_target_top_k < 1:
             raise UserError(f"criterion.soft_target_top_k is {cfg.soft_target_top_k}, but must be at least 1")
 
+    def teacher_layers(self, model: BaseFairseqModel) -> Set[int]:
+        return super().teacher_layers(model) if model.soft_target_cache is None else set()
+
     def require_suitable(self, model: BaseFairseqModel) -> None:
+        if model.soft_target_cache is not None:
+            self._require_what_is_stored()
         words, top_k = model.config.vocabulary_size, self.cfg.soft_target_top_k
         if top_k is not None and top_k > words:
             raise UserError(
                 f"criterion.soft_target_top_k is {top_k}, more than the {words:,} words of the vocabulary; lower it, "
                 "or leave it out for all words"
             )
+
+    def _require_what_is_stored(self) -> None:
+        stored = "--teacher-cache (model.teacher_cache) keeps soft targets of the likeliest words of masked tokens"
+        if self.cfg.soft_target_top_k is None:
+            raise UserError(f"{stored}; say of how many words, with --soft-target-top-k (criterion.soft_target_top_k)")
+        if self.is_over_all_tokens:
+            raise UserError(f"{stored}; add --soft-target-positions masked (criterion.soft_target_positions)")
 
     @property
     def is_over_all_tokens(self) -> bool:

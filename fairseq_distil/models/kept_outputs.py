@@ -1,0 +1,94 @@
+"""Outputs of a teacher in a folder that all workers share, computed where they are missing or out of date."""
+
+import logging
+import tempfile
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Callable, Dict, Optional
+
+import numpy as np
+import torch.distributed as dist
+from numpy.typing import NDArray
+
+from fairseq_distil.data.stored_outputs import OutdatedError, open_outputs, read_header, write_outputs
+from fairseq_distil.errors import UserError
+from fairseq_distil.workers import act_first, gather_from_workers
+
+logger = logging.getLogger(__name__)
+SUFFIX = ".teacher"
+OPTION = "--teacher-cache (model.teacher_cache)"
+
+
+def kept_outputs(
+    path: Path,
+    description: Dict[str, str],
+    count: int,
+    dtype: np.dtype,
+    samples: int,
+    compute: Callable[[], Optional[NDArray[Any]]],
+) -> NDArray[Any]:
+    """A file's values, mapped; all workers must call this.
+
+    Args:
+        path: of the file
+        description: what the values depend on, each by a name for people
+        count: of the values
+        dtype: of a value
+        samples: how many the values are of, for the log
+        compute: gives the values on the first worker, and None on the others, which have a part in it
+
+    Raises:
+        UserError: the file is not of this kind, cannot be written, or is not found by all workers; or as ``compute``
+    """
+    values = _stored(path, description, count, dtype)
+    if not all(gather_from_workers(values is not None)):
+        act_first(not dist.is_initialized() or dist.get_rank() == 0, partial(require_writable, path.parent))
+        logger.info("teacher outputs %s: computed for %s samples", path, f"{samples:,}")
+        computed = compute()
+        if computed is not None:
+            write_outputs(path, description, computed)
+            logger.info("teacher outputs %s: %s bytes written", path, f"{path.stat().st_size:,}")
+        gather_from_workers(None)  # it is there
+        values = _stored(path, description, count, dtype)
+    if values is None:
+        raise UserError(f"{path}: not found by all workers; give {OPTION} a folder that they share")
+    return values
+
+
+def require_folder(folder: Path) -> None:
+    """Check a folder before a run has begun, rather than in its first step.
+
+    Raises:
+        UserError: it is none, holds what is no file of outputs, or holds nothing and cannot be written
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{OPTION} {folder}: not a folder; choose another")
+    paths = sorted(folder.glob(f"*{SUFFIX}"))
+    for path in paths:
+        with suppress(OutdatedError):  # it is computed again
+            read_header(path)
+    if not paths:
+        require_writable(folder)
+
+
+def require_writable(folder: Path) -> None:
+    """Before a pass over the data, rather than after it. A cache that is whole may be in a folder to read alone."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{OPTION} {folder}: the teacher's outputs cannot be written there: {error.strerror}; choose another folder"
+        ) from error
+
+
+def _stored(path: Path, description: Dict[str, str], count: int, dtype: np.dtype) -> Optional[NDArray[Any]]:
+    try:
+        return open_outputs(path, description, count, dtype)
+    except FileNotFoundError:
+        return None
+    except OutdatedError as error:
+        logger.warning("teacher outputs %s: %s; they are computed again", path, error)
+        return None

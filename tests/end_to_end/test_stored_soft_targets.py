@@ -1,0 +1,50 @@
+"""Distillation from soft targets that were computed once."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .commands import ForkedCommands, Run
+from .conftest import Options
+
+WITHOUT_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0}
+OBJECTIVE = {"soft_target_top_k": 8, "soft_target_positions": "masked", "cosine_weight": 0.0}
+NAMES = ("num_updates", "loss", "soft_target_loss", "mlm_loss", "teacher_agreement")
+
+
+def losses(*runs: Run) -> list[float]:
+    """Of each update of runs that go on one from the other, and of the last validation."""
+    updates = [record for run in runs for record in run.logged("train_inner")]
+    validated = [runs[-1].logged("valid")[-1][f"valid_{name}"] for name in NAMES[1:]]
+    return [float(value) for value in [*(record[name] for record in updates for name in NAMES), *validated]]
+
+
+def test_it_trains_alike_with_two_workers_and_resumed(
+    commands: ForkedCommands, distillation_options: Options, tmp_path: Path
+) -> None:
+    """In three epochs with the masks of the first, of which the second run begins in the midst of one."""
+    same = WITHOUT_DROPOUT | OBJECTIVE | {"repeat_masks_after": 1, "num_workers": 1, "lr": 0.001}
+
+    def train(name: str, **changed: Any) -> Run:
+        options = partial(distillation_options, tmp_path / name, **same | changed)
+        return commands.run_workers(options, 2, tmp_path / name)
+
+    plain = train("plain", max_update=30)
+    first = train("stored", max_update=16, teacher_cache=tmp_path / "outputs")
+    assert first.stdout.count("bytes written") == 2
+    assert sorted(path.name for path in (tmp_path / "outputs").iterdir()) == ["train.1.teacher", "valid.1.teacher"]
+    rest = train("stored", max_update=30, teacher_cache=tmp_path / "outputs")
+    assert "teacher outputs" not in rest.stdout
+    assert plain.logged("train_inner")[-1]["epoch"] == 3
+    assert len(losses(plain)) == 30 * 5 + 4
+    assert losses(first, rest) == pytest.approx(losses(plain), abs=0.02)
+
+
+def test_without_masks_that_repeat_it_ends_in_one_line(
+    commands: ForkedCommands, distillation_options: Options, tmp_path: Path
+) -> None:
+    arguments = distillation_options(tmp_path, **OBJECTIVE, teacher_cache=tmp_path / "outputs", max_update=1)
+    run = commands.run("fairseq-train", *arguments, save_dir=tmp_path)
+    run.assert_one_error_line("masks change from epoch to epoch", "--repeat-masks-after")
