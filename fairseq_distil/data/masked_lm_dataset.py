@@ -14,6 +14,8 @@ from .length_ordered_dataset import LengthOrderedDataset
 from .mask_thinning import LOWEST_RATES
 from .masking import MaskingScheme
 
+ITEMS = "items"
+
 
 class MaskedLMDataset(LengthOrderedDataset):
     """Blocks of tokens with masks that change with the epoch.
@@ -70,13 +72,17 @@ class MaskedLMDataset(LengthOrderedDataset):
             What fairseq's masked-LM criterion reads: ``net_input`` with ``src_tokens`` ``(batch, length)``,
             ``src_lengths`` ``(batch,)``, ``has_padding`` and ``token_count``; ``target`` ``(batch, length)``; and the
             counts. Besides, ``positions``, the :class:`TokenPositions`, found here so that the model's device need not
-            be asked; ``lowest_rates`` if they are to be thinned; and ``mask_epoch`` if masks repeat.
+            be asked; ``lowest_rates`` if they are to be thinned; and if masks repeat, the
+            ``mask_epoch``, and the ids once more as a numpy array, which stays with the processor.
 
         Raises:
             UserError: an id is beyond the vocabulary
         """
         batch = self._masked(samples) if samples else self._batch_of_nothing()
-        return batch if self.repeat_masks_after is None else batch | {"mask_epoch": self.mask_epoch}
+        if self.repeat_masks_after is None:
+            return batch
+        # A data worker moves a tensor's memory to send it, from under an array that shares it.
+        return batch | {"mask_epoch": self.mask_epoch, ITEMS: batch["id"].numpy().copy()}
 
     def _masked(self, samples: list[tuple[int, Tensor]]) -> dict[str, Any]:
         ids = np.fromiter((index for index, _ in samples), np.int64, len(samples))

@@ -26,7 +26,8 @@ def name_splits(task: FairseqTask) -> None:
 
     def load_named(split: str, *arguments: Any, **keywords: Any) -> FairseqDataset:
         load(split, *arguments, **keywords)
-        task.datasets[split] = NamedSplit(task.datasets[split], split)
+        if not isinstance(task.datasets[split], NamedSplit):  # as it is where several models have been built
+            task.datasets[split] = NamedSplit(task.datasets[split], split)
         return task.datasets[split]
 
     task.load_dataset = load_named

@@ -18,7 +18,7 @@ def reference_vocabulary_loss(
     targets: Tensor,
     scales: TermScales,
 ) -> VocabularyLoss:
-    """What :func:`~fairseq_distil.losses.vocabulary_loss` means and is tested against; it has the same arguments."""
+    """What :func:`~fairseq_distil.losses.vocabulary_loss` means and is tested against, of the teachers' projections."""
     student_logits = student.logits().float()
     masked_logits = student_logits[: targets.numel()]
     soft_target = agreement = student_logits.new_zeros(())

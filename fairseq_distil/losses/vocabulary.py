@@ -62,9 +62,11 @@ def vocabulary_loss(
         sizes: ``chunk_bytes``, ``tile_bytes`` or ``word_multiple``, see :func:`block_sizes`
 
     Raises:
-        ValueError: the soft targets are of more words than there are, or of none
+        ValueError: the soft targets are of more words than there are, or of none, or of other rows
     """
     dtype, blocks = _dtype_and_blocks(student, scales, **sizes)
+    if isinstance(teachers, WordOutcomes) and len(teachers.words) != len(student.features):
+        raise ValueError(f"outcomes of {len(teachers.words):,} rows for {len(student.features):,} of the student")
     needs_gradient = tuple(torch.is_grad_enabled() and tensor.requires_grad for tensor in student)
     return VocabularyLoss(
         *_ChunkedVocabularyLoss.apply(*student, teachers, targets, scales, dtype, blocks, needs_gradient)
@@ -81,10 +83,12 @@ def teacher_outcomes(teachers: Sequence[VocabularyProjection], scales: TermScale
         sizes: see :func:`vocabulary_loss`
 
     Raises:
-        ValueError: the soft targets are of more words than there are, or of none
+        ValueError: the soft targets are of all words there are, or more, or of none
     """
     dtype, blocks = _dtype_and_blocks(teachers[0], scales, **sizes)
     with torch.autocast(teachers[0].features.device.type, enabled=False):
+        if scales.top_k == blocks.words:
+            raise ValueError(f"all {blocks.words:,} words are likeliest words, which leaves none as the others")
         teachers = [teacher.to(dtype).padded(blocks.padded_words) for teacher in teachers]
         rows = teachers[0].features.size(0)
         chunks = range(0, max(1, rows), blocks.chunk_rows)
@@ -169,12 +173,10 @@ def _chunk_by_gradient(
     """Sums of some rows, whose logits are released before the next ones are computed."""
     outcomes: WordOutcomes | None = None
     teacher_logits: list[Tensor] = []
+    is_of_likeliest_words = scales.top_k not in (None, blocks.words)
     if isinstance(teachers, WordOutcomes):
         outcomes = teachers.of_rows(rows)
-    elif teachers and scales.top_k not in (
-        None,
-        blocks.words,
-    ):  # then the teachers' logits go before the student's come
+    elif teachers and is_of_likeliest_words:  # then the teachers' logits go before the student's come
         outcomes = _chunk_outcomes(teachers, rows, scales, blocks)
     else:
         teacher_logits = [_logits(teacher, rows)[:, : blocks.words] for teacher in teachers]

@@ -1,23 +1,33 @@
 """Outputs of a teacher in a folder that all workers share, computed where they are missing or out of date."""
 
 import logging
+import shutil
 import tempfile
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, NamedTuple, Optional
 
 import numpy as np
 import torch.distributed as dist
 from numpy.typing import NDArray
 
-from fairseq_distil.data.stored_outputs import OutdatedError, open_outputs, read_header, write_outputs
+from fairseq_distil.data.stored_outputs import HEADER_BYTES, OutdatedError, open_outputs, read_header, write_outputs
 from fairseq_distil.errors import UserError
 from fairseq_distil.workers import act_first, gather_from_workers
 
 logger = logging.getLogger(__name__)
 SUFFIX = ".teacher"
 OPTION = "--teacher-cache (model.teacher_cache)"
+
+
+class Outputs(NamedTuple):
+    """Of the items of a split."""
+
+    values: NDArray[Any]
+    """of all items"""
+    starts: NDArray[np.int64]
+    """those of item ``i`` are ``values[starts[i] : starts[i + 1]]``"""
 
 
 def kept_outputs(
@@ -39,17 +49,17 @@ def kept_outputs(
         compute: gives the values on the first worker, and None on the others, which have a part in it
 
     Raises:
-        UserError: the file is not of this kind, cannot be written, or is not found by all workers; or as ``compute``
+        UserError: the file is not of this kind, has no room, or is not found by all workers; or as ``compute``
+        OSError: the file cannot be written after all
     """
     values = _stored(path, description, count, dtype)
     if not all(gather_from_workers(values is not None)):
-        act_first(not dist.is_initialized() or dist.get_rank() == 0, partial(require_writable, path.parent))
-        logger.info("teacher outputs %s: computed for %s samples", path, f"{samples:,}")
+        size = HEADER_BYTES + count * dtype.itemsize
+        is_first = not dist.is_initialized() or dist.get_rank() == 0
+        act_first(is_first, partial(_require_room, path.parent, size))
+        logger.info("teacher outputs %s: computed for %s samples, %s bytes", path, f"{samples:,}", f"{size:,}")
         computed = compute()
-        if computed is not None:
-            write_outputs(path, description, computed)
-            logger.info("teacher outputs %s: %s bytes written", path, f"{path.stat().st_size:,}")
-        gather_from_workers(None)  # it is there
+        act_first(is_first, partial(_write, path, description, computed))
         values = _stored(path, description, count, dtype)
     if values is None:
         raise UserError(f"{path}: not found by all workers; give {OPTION} a folder that they share")
@@ -82,6 +92,20 @@ def require_writable(folder: Path) -> None:
         raise UserError(
             f"{OPTION} {folder}: the teacher's outputs cannot be written there: {error.strerror}; choose another folder"
         ) from error
+
+
+def _require_room(folder: Path, size: int) -> None:
+    require_writable(folder)
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise UserError(
+            f"{OPTION} {folder}: the teacher's outputs take {size:,} bytes, but {free:,} are free; take another folder"
+        )
+
+
+def _write(path: Path, description: Dict[str, str], values: NDArray[Any]) -> None:
+    write_outputs(path, description, values)
+    logger.info("teacher outputs %s: %s bytes written", path, f"{path.stat().st_size:,}")
 
 
 def _stored(path: Path, description: Dict[str, str], count: int, dtype: np.dtype) -> Optional[NDArray[Any]]:

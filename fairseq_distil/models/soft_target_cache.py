@@ -4,7 +4,7 @@ import copy
 import hashlib
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -14,33 +14,26 @@ from fairseq.tasks import FairseqTask
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fairseq_distil.data.masked_lm_dataset import ITEMS
 from fairseq_distil.data.split_names import name_splits
 from fairseq_distil.errors import UserError
 from fairseq_distil.losses import TermScales, WordOutcomes, teacher_outcomes
 
-from .kept_outputs import OPTION, SUFFIX, kept_outputs, require_folder
+from .kept_outputs import OPTION, SUFFIX, Outputs, kept_outputs, require_folder
 from .teacher_outputs import add_tokens, collated, compute_outputs, digest_of_weights, type_of_products
 
 LEAST_PROBABILITY = 2.0**-24
 """The least that float16 tells from 0."""
 
 
-class Outcomes(NamedTuple):
-    """Of a split with the masks of an epoch."""
-
-    values: NDArray[Any]
-    """of all masked tokens: the ids ``words`` and float16 ``probabilities``"""
-    starts: NDArray[np.int64]
-    """those of item ``i`` are ``values[starts[i] : starts[i + 1]]``"""
-
-
 class SoftTargetCache:
     """What the teachers give for each masked token of a split: its K likeliest words, and any other as one outcome.
 
-    It takes ``4 K + 2`` bytes a token, or ``6 K + 2`` with more than 65,536 words, where logits in half precision
-    would take two for every word. A split's outcomes with the masks of an epoch are computed by all workers together
-    when their first batch comes, and written to ``<split>.<epoch>.teacher``. They are computed again if the
-    teachers, their type or weights, the type of products, K, the temperature, the token ids or the masks have changed.
+    That is ``4 K + 2`` bytes a token, or ``6 K + 2`` with more than 65,536 words, where logits in half precision would
+    take two for every word. A split's outcomes with the masks of an epoch are computed by all workers together when
+    their first batch comes, in the memory of the first worker, which writes them to ``<split>.<epoch>.teacher``. They
+    are computed again if the teachers, their type or weights, the type of products, K, the temperature, the token ids
+    or the masks have changed.
 
     Args:
         folder: of the files; all workers share it
@@ -55,7 +48,7 @@ class SoftTargetCache:
         require_folder(folder)
         self.folder = folder
         self.task = task
-        self._opened: Dict[Tuple[str, int], Outcomes] = {}
+        self._opened: Dict[Tuple[str, int], Outputs] = {}
         name_splits(task)
 
     def outcomes(
@@ -77,9 +70,13 @@ class SoftTargetCache:
         if masks not in self._opened:
             self._opened[masks] = self._open(*masks, model, scales, device, stoppable)
         values, starts = self._opened[masks]
-        rows = np.concatenate(
-            [values[:0], *(values[starts[item] : starts[item + 1]] for item in sample["id"].tolist())]
-        )
+        rows = np.concatenate([values[:0], *(values[starts[item] : starts[item + 1]] for item in sample[ITEMS])])
+        if len(rows) != (masked := len(sample["positions"]["masked"])):
+            raise UserError(
+                f"{OPTION} keeps soft targets of {len(rows):,} masked tokens for a batch of {masks[0]} that has "
+                f"{masked:,}, as training data have that are validated with task.mask_prob instead of "
+                "task.mask_prob_schedule; do not validate on them, or give both the same rate"
+            )
         probabilities = torch.from_numpy(rows["probabilities"]).to(device)
         log_probabilities = probabilities.float().clamp_(min=LEAST_PROBABILITY).log_().log_softmax(-1)
         return WordOutcomes(torch.from_numpy(rows["words"].astype(np.int64)).to(device), log_probabilities)
@@ -92,7 +89,7 @@ class SoftTargetCache:
         scales: TermScales,
         device: torch.device,
         stoppable: bool,
-    ) -> Outcomes:
+    ) -> Outputs:
         dataset = copy.copy(self.task.datasets[split].dataset)
         dataset.epoch = mask_epoch
         data, starts = _masked_tokens(dataset)
@@ -104,10 +101,18 @@ class SoftTargetCache:
             "data": data,
         }
         dtype = _dtype(model.config.vocabulary_size, scales.top_k)
-        outputs = partial(_outcomes, model, scales, dtype)
-        compute = partial(compute_outputs, outputs, model.max_positions(), dataset, starts, dtype, device, stoppable)
+        compute = partial(
+            compute_outputs,
+            partial(_outcomes, model, scales, dtype),
+            dataset,
+            starts,
+            dtype,
+            positions=min(teacher.config.max_positions for teacher in model.teachers),
+            device=device,
+            stoppable=stoppable,
+        )
         path = self.folder / f"{split}.{mask_epoch}{SUFFIX}"
-        return Outcomes(kept_outputs(path, description, int(starts[-1]), dtype, len(dataset), compute), starts)
+        return Outputs(kept_outputs(path, description, int(starts[-1]), dtype, len(dataset), compute), starts)
 
 
 def _dtype(words: int, top_k: int) -> np.dtype:

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, Dict, List
 
 import numpy as np
 import torch
@@ -15,17 +15,8 @@ from fairseq_distil.data.split_names import name_splits
 from fairseq_distil.data.stored_outputs import DTYPE
 from fairseq_distil.errors import UserError
 
-from .kept_outputs import OPTION, SUFFIX, kept_outputs, require_folder
+from .kept_outputs import OPTION, SUFFIX, Outputs, kept_outputs, require_folder
 from .teacher_outputs import compute_outputs, digest_of_tokens, digest_of_weights, type_of_products
-
-
-class Outputs(NamedTuple):
-    """Of a split."""
-
-    values: NDArray[np.float32]
-    """of all items"""
-    starts: NDArray[np.int64]
-    """those of item ``i`` are ``values[starts[i] : starts[i + 1]]``"""
 
 
 class TeacherCache:
@@ -100,12 +91,12 @@ class TeacherCache:
         compute = partial(
             compute_outputs,
             partial(_head_outputs, teacher, head),
-            teacher.max_positions(),
             dataset,
             starts,
             DTYPE,
-            device,
-            stoppable,
+            positions=teacher.max_positions(),
+            device=device,
+            stoppable=stoppable,
         )
         values = kept_outputs(path, description, int(starts[-1]), DTYPE, len(dataset), compute)
         return Outputs(values, starts)

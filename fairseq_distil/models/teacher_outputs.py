@@ -1,4 +1,4 @@
-"""One pass of a fine-tuned teacher over a data set, shared by all workers, and what its outcome depends on."""
+"""One pass of a teacher over a data set, shared by all workers, and what its outcome depends on."""
 
 import hashlib
 import logging
@@ -24,10 +24,11 @@ REPORTS = 10
 
 def compute_outputs(
     outputs: Callable[[Dict[str, Any]], List[NDArray[Any]]],
-    positions: int,
     dataset: FairseqDataset,
     starts: NDArray[np.int64],
     dtype: np.dtype,
+    *,
+    positions: int,
     device: torch.device,
     stoppable: bool,
 ) -> Optional[NDArray[Any]]:
@@ -35,10 +36,10 @@ def compute_outputs(
 
     Args:
         outputs: computes the values of each item of a batch, of which those beyond its part of ``starts`` are left out
-        positions: tokens that the teacher can read at most
-        dataset: the items; those with more tokens get no values but NaN
+        dataset: the items
         starts: values of item ``i`` go to ``starts[i] : starts[i + 1]``
         dtype: of a value: a floating-point type, or a record with one named ``probabilities``
+        positions: tokens that the teacher can read at most; items with more get no values but NaN
         device: the teacher's
         stoppable: whether SIGTERM may end the pass
 

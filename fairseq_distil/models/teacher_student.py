@@ -197,17 +197,13 @@ class TeacherStudentModel(DistilEncoderModel):
 
     @torch.inference_mode()
     def soft_target_projections(self, net_input: Dict[str, Any], rows: Tensor) -> List[VocabularyProjection]:
-        """The same of all teachers, the first of which then runs for this alone, too.
+        """What all teachers' logits are made of, which run for this alone; nothing is checked.
 
         Args:
             net_input: the batch, as the student takes it
             rows: positions of the tokens in the flattened batch
-
-        Raises:
-            UserError: the first logits of one are not finite
         """
-        hidden = self.teacher(**net_input, features_only=True)[0].flatten(0, 1)[rows]
-        return [self.teacher_projection(hidden), *self.further_teacher_projections(net_input, rows)]
+        return [_projection(teacher, net_input, rows) for teacher in self.teachers]
 
     def stored_outcomes(self, sample: Dict[str, Any], scales: TermScales) -> WordOutcomes:
         """What the soft targets of a batch's masked tokens read instead of the teachers, where there is a cache.
@@ -231,8 +227,7 @@ class TeacherStudentModel(DistilEncoderModel):
         """
         projections = []
         for number, teacher in enumerate(self.teachers[1:], start=2):
-            hidden = teacher(**net_input, features_only=True)[0].flatten(0, 1)[rows]
-            projections.append(teacher.vocabulary_projection(hidden))
+            projections.append(_projection(teacher, net_input, rows))
             self._checked_once(f"the logits of teacher {number}", *projections[-1])
         return projections
 
@@ -254,6 +249,10 @@ class TeacherStudentModel(DistilEncoderModel):
             if self._teacher_dtype is not None:
                 teacher.to(self._teacher_dtype)
         return super()._apply(function, recurse)
+
+
+def _projection(teacher: DistilEncoderModel, net_input: Dict[str, Any], rows: Tensor) -> VocabularyProjection:
+    return teacher.vocabulary_projection(teacher(**net_input, features_only=True)[0].flatten(0, 1)[rows])
 
 
 def _with_teacher_sizes(cfg: TeacherStudentConfig, teacher_config: EncoderConfig) -> TeacherStudentConfig:

@@ -8,6 +8,7 @@ import pytest
 
 from .commands import ForkedCommands, Run
 from .conftest import Options
+from .test_distil import validation_options
 
 WITHOUT_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0}
 OBJECTIVE = {"soft_target_top_k": 8, "soft_target_positions": "masked", "cosine_weight": 0.0}
@@ -22,7 +23,7 @@ def losses(*runs: Run) -> list[float]:
 
 
 def test_it_trains_alike_with_two_workers_and_resumed(
-    commands: ForkedCommands, distillation_options: Options, tmp_path: Path
+    commands: ForkedCommands, distillation_options: Options, corpus: str, tmp_path: Path
 ) -> None:
     """In three epochs with the masks of the first, of which the second run begins in the midst of one."""
     same = WITHOUT_DROPOUT | OBJECTIVE | {"repeat_masks_after": 1, "num_workers": 1, "lr": 0.001}
@@ -39,6 +40,11 @@ def test_it_trains_alike_with_two_workers_and_resumed(
     assert "teacher outputs" not in rest.stdout
     assert plain.logged("train_inner")[-1]["epoch"] == 3
     assert len(losses(plain)) == 30 * 5 + 4
+    arguments = validation_options(rest.save_dir / "checkpoint_last.pt", corpus, "--repeat-masks-after", "1")
+    validated = commands.run("fairseq-validate", *arguments, save_dir=tmp_path).assert_succeeded()
+    assert "teacher outputs" not in validated.stdout
+    last, own = rest.logged("valid")[-1], validated.logged("valid")[-1]
+    assert [own[f"valid_{name}"] for name in NAMES[1:]] == [last[f"valid_{name}"] for name in NAMES[1:]]
     assert losses(first, rest) == pytest.approx(losses(plain), abs=0.02)
 
 

@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from fairseq_distil.losses import TermScales, VocabularyProjection, reference_vocabulary_loss, vocabulary_loss
+from fairseq_distil.losses import (
+    TermScales,
+    VocabularyProjection,
+    reference_vocabulary_loss,
+    teacher_outcomes,
+    vocabulary_loss,
+)
 
 from .projections import (
     PUBLISHED,
@@ -58,6 +64,30 @@ def test_top_k_that_there_are_not(top_k: int) -> None:
     arguments = (random_projection(3, 5, seed=1), [random_projection(3, 5, seed=2)], random_targets(1))
     with pytest.raises(ValueError, match=f"there are no {top_k} most likely words of a vocabulary of 47"):
         vocabulary_loss(*arguments, PUBLISHED._replace(top_k=top_k))
+
+
+@pytest.mark.parametrize("weights", [(1.0,), (0.7, 0.3)])
+@pytest.mark.parametrize(("rows", "masked_rows"), [(17, 3), (7, 7), (0, 0)])
+def test_what_the_teachers_gave_serves_for_them(rows: int, masked_rows: int, weights: tuple[float, ...]) -> None:
+    student, targets = random_projection(rows, 12, seed=1), random_targets(masked_rows)
+    teachers = [random_projection(rows, 5, seed=2 + number) for number in range(len(weights))]
+    scales = PUBLISHED._replace(top_k=4, teacher_weights=weights)
+    outcomes = teacher_outcomes(teachers, scales, chunk_bytes=8 * ROW_BYTES, tile_bytes=5 * ROW_BYTES)
+    assert outcomes.words.shape == (rows, 4) and outcomes.log_probabilities.shape == (rows, 5)
+    found, expected = (
+        with_gradients(function, student, given, targets, scales)
+        for function, given in ((vocabulary_loss, outcomes), (reference_vocabulary_loss, teachers))
+    )
+    assert_equal_losses(found, expected, atol=1e-4, rtol=1e-5)
+
+
+def test_outcomes_that_there_are_not() -> None:
+    student, teacher = random_projection(3, 5, seed=1), random_projection(3, 5, seed=2)
+    with pytest.raises(ValueError, match="all 47 words are likeliest words"):
+        teacher_outcomes([teacher], PUBLISHED._replace(top_k=VOCABULARY))
+    two_rows = teacher_outcomes([teacher], PUBLISHED._replace(top_k=4)).of_rows(slice(2))
+    with pytest.raises(ValueError, match="outcomes of 2 rows for 3 of the student"):
+        vocabulary_loss(student, two_rows, random_targets(1), PUBLISHED._replace(top_k=4))
 
 
 @pytest.mark.parametrize("student_gap", [0.0, 30.0, 400.0])

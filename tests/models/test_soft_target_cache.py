@@ -1,6 +1,7 @@
 """Stored soft targets of the likeliest words, against a teacher that runs at each step."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,14 @@ def stored_run(setup_run: Callable, teacher_path: str, tmp_path: Path) -> Callab
     no_dropout = {"dropout": 0.0, "attention_dropout": 0.0}
 
     def setup(
-        cache: Path | None = tmp_path, criterion: dict[str, Any] | None = None, teacher: str = teacher_path, **task: Any
+        cache: Path | None = tmp_path,
+        criterion: dict[str, Any] | None = None,
+        teacher: str = teacher_path,
+        model: dict[str, Any] | None = None,
+        **task: Any,
     ):
-        model = {**student, **no_dropout, "teacher": teacher, "teacher_cache": cache and str(cache)}
+        cached = {"teacher": teacher, "teacher_cache": cache and str(cache)}
+        model = student | no_dropout | cached | (model or {})
         settings = {"sample_break_mode": "eos", "mask_prob": 0.3, "repeat_masks_after": 2} | task
         return setup_run(model, {"_name": "distillation"} | STORED | (criterion or {}), **settings)
 
@@ -83,6 +89,57 @@ def test_the_loss_and_gradients_are_those_without(
         assert expected[0] > 0
         torch.testing.assert_close(found, expected, atol=2e-3, rtol=1e-3)
     assert sorted(os.listdir(tmp_path)) == ["train.1.teacher", "train.2.teacher", "valid.1.teacher"]
+
+
+def test_under_autocast(stored_run: Callable) -> None:
+    """The products of the pass are those of the step."""
+    with torch.autocast("cpu", torch.bfloat16):
+        expected, found = (results(run, batch(run, "train", [3, 8])) for run in (stored_run(None), stored_run()))
+    torch.testing.assert_close(found[0], expected[0], atol=0, rtol=1e-2)
+    for gradient, reference in zip(found[1], expected[1], strict=True):
+        assert (gradient - reference).norm() <= 0.02 * reference.norm()
+
+
+def test_data_directories_in_turn(stored_run: Callable, write_data: Callable, random_lines: list, data: str) -> None:
+    """The masks of epoch 2 are of the second directory, and so on."""
+    second = write_data(Path(data).parent / "second", {"train": random_lines[40:]})
+    plain, stored = (stored_run(cache, data=f"{data}:{second}") for cache in (None, Path(data).parent / "outputs"))
+    for epoch in (1, 2, 3, 4):
+        for run in (plain, stored):
+            run.task.load_dataset("train", epoch=epoch)
+        expected, found = (results(run, batch(run, "train", [3, 8, 1], epoch)) for run in (plain, stored))
+        torch.testing.assert_close(found, expected, atol=2e-3, rtol=1e-3)
+
+
+def test_a_student_of_fewer_positions_leaves_nothing_out(stored_run: Callable) -> None:
+    """It skips lines that are in the file nevertheless, for others."""
+    short, other = stored_run(model={"max_positions": 8}, tokens_per_sample=8), stored_run()
+    batch(short, "train", [0])
+    (line,) = (short.task.datasets["train"].sizes <= 8).nonzero()[0][:1]
+    results(short, batch(short, "train", [int(line)]))
+    longest = int(other.task.datasets["train"].sizes.argmax()) if batch(other, "train", [0]) else 0
+    loss, _ = results(other, batch(other, "train", [longest]))
+    assert loss.isfinite()
+
+
+def test_training_data_that_are_validated_with_fewer_masks(stored_run: Callable) -> None:
+    run = stored_run(mask_prob_schedule="constant:0.5")
+    items = list(range(20))
+    batch(run, "train", items)
+    fewer = run.task.masked_for(run.batch("train", items), update=None)
+    with pytest.raises(UserError, match="masked tokens for a batch of train that has .* do not validate on them"):
+        results(run, fewer)
+
+
+def test_a_task_with_several_models(stored_run: Callable) -> None:
+    """As fairseq-validate has of several paths; each gives its data sets names."""
+    run = stored_run()
+    expected = results(run, batch(run, "train", [3, 8], epoch=2))
+    again = run.task.build_model(run.cfg.model)
+    again.load_state_dict(run.model.state_dict())
+    del run.task.datasets["train"]
+    found = results(run._replace(model=again), batch(run, "train", [3, 8], epoch=2))
+    torch.testing.assert_close(found, expected, atol=0, rtol=0)
 
 
 def test_what_is_stored(stored_run: Callable, tmp_path: Path) -> None:
@@ -175,6 +232,17 @@ def test_outcomes_that_are_not_finite(stored_run: Callable, tmp_path: Path) -> N
     assert os.listdir(tmp_path) == []
 
 
+def test_a_disk_without_room_for_them(stored_run: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is told before the teacher has run over all data."""
+    run = stored_run()
+    sample = batch(run, "valid", [0, 1])
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - 4000, 4000))
+    monkeypatch.setattr(run.model.teacher, "forward", refuse_to_run)
+    with pytest.raises(UserError, match=r"outputs take \d,\d+ bytes, but 4,000 are free; take another folder$"):
+        results(run, sample)
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("criterion", "task", "message"),
     [
@@ -195,6 +263,7 @@ def test_outcomes_that_are_not_finite(stored_run: Callable, tmp_path: Path) -> N
             "constant:0.2; give constant:RATE, of at least task.mask_prob, 0.3",
         ),
         ({"soft_target_top_k": None}, {}, "of the likeliest words of masked tokens; say of how many words"),
+        ({"soft_target_top_k": 46}, {}, "soft_target_top_k is the whole vocabulary of 46; lower it"),
         ({"soft_target_positions": "all"}, {}, "add --soft-target-positions masked"),
         ({"cosine_weight": 1.0}, {}, "criterion.cosine_weight need more of the teacher, but --teacher-cache .* alone"),
         (

@@ -51,7 +51,7 @@ class SoftTargetTerm(Term):
 
     def require_suitable(self, model: BaseFairseqModel) -> None:
         if model.soft_target_cache is not None:
-            self._require_what_is_stored()
+            self._require_what_is_stored(model.config.vocabulary_size)
         words, top_k = model.config.vocabulary_size, self.cfg.soft_target_top_k
         if top_k is not None and top_k > words:
             raise UserError(
@@ -59,10 +59,12 @@ class SoftTargetTerm(Term):
                 "or leave it out for all words"
             )
 
-    def _require_what_is_stored(self) -> None:
+    def _require_what_is_stored(self, words: int) -> None:
         stored = "--teacher-cache (model.teacher_cache) keeps soft targets of the likeliest words of masked tokens"
         if self.cfg.soft_target_top_k is None:
             raise UserError(f"{stored}; say of how many words, with --soft-target-top-k (criterion.soft_target_top_k)")
+        if self.cfg.soft_target_top_k == words:
+            raise UserError(f"{stored}, but criterion.soft_target_top_k is the whole vocabulary of {words:,}; lower it")
         if self.is_over_all_tokens:
             raise UserError(f"{stored}; add --soft-target-positions masked (criterion.soft_target_positions)")
 
