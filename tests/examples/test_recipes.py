@@ -91,7 +91,8 @@ def tiny_cfg(compose_recipe: Callable, data: str, tiny_teacher: str, tmp_path: P
 def test_all_recipes_are_found() -> None:
     found = {f"{path.parts[-3]}/{path.stem}" for path in RECIPES}
     of_quickstart = {"quickstart/teacher", "quickstart/student", "quickstart/no_teacher"}
-    assert found >= of_quickstart | {"distilbert/distilbert", "distilbert/recommended", "minilm/minilm", "squad/squad"}
+    assert found >= of_quickstart | {"distilbert/distilbert", "minilm/minilm", "squad/squad"}
+    assert found >= {"distilbert/recommended", "distilbert/recommended_for_fine_tuning"}
     without_launch_line = {path for path in FILES if not launch_lines(path)}
     assert without_launch_line == {shared for path in FILES for shared in shared_files(path)} - set(RECIPES)
 
