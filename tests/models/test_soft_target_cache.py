@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from fairseq_distil.data.stored_outputs import HEADER_BYTES
 from fairseq_distil.errors import UserError
 from fairseq_distil.models import soft_target_cache, teacher_outputs
+
+from .losses_of_students import refuse_to_run, results
 
 WORDS, TEMPERATURE = 5, 3.0
 STORED = {
@@ -51,17 +52,6 @@ def batch(run, split: str, items: list[int], epoch: int = 1) -> dict[str, Any]:
     run.batch(split, items)
     run.task.datasets[split].set_epoch(epoch)
     return run.task.masked_for(run.batch(split, items), update=0)
-
-
-def results(run, sample: dict[str, Any]) -> tuple[Tensor, list[Tensor]]:
-    run.model.zero_grad()
-    loss, _, _ = run.criterion(run.model, sample)
-    loss.backward()
-    return loss.detach(), [p.grad.clone() for p in run.model.parameters() if p.grad is not None]
-
-
-def refuse_to_run(*_: Any, **__: Any) -> None:
-    raise AssertionError("the teacher ran")
 
 
 @pytest.fixture
