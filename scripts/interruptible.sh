@@ -1,16 +1,16 @@
 # For scripts that source it: `run COMMAND ...` waits for a command in a way that SIGHUP, SIGINT and SIGTERM interrupt,
 # which bash otherwise heeds only after the command. They end the command and the script.
-child=""
-
 run() {
     "$@" &
-    child=$!
-    wait "$child"
+    wait "$!"
 }
 
 interrupted() {
     trap '' HUP INT TERM
-    [ -z "$child" ] || kill -TERM "$child" 2>/dev/null || true
+    # Asked of bash: a variable would not know a command yet that a signal follows at once.
+    for child in $(jobs -pr); do
+        kill -TERM "$child" 2>/dev/null || true
+    done
     wait
     echo "interrupted; the same command goes on from here" >&2
     exit "$1"
