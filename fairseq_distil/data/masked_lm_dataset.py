@@ -25,7 +25,6 @@ class MaskedLMDataset(LengthOrderedDataset):
 
     Args:
         blocks: items are token ids ``(length,)``
-        sizes: tokens of each item
         scheme: how to mask
         shuffle_seed: order of items of equal length; batches hold items of similar length
         require_valid: raises an error unless all ids of a batch are in the vocabulary; None: they are known to be

@@ -49,8 +49,8 @@ def kept_outputs(
         compute: gives the values on the first worker, and None on the others, which have a part in it
 
     Raises:
-        UserError: the file is not of this kind, has no room, or is not found by all workers; or as ``compute``
-        OSError: the file cannot be written after all
+        UserError: the file is not of this kind, has no room, cannot be written, or is not found by all workers; or as
+            ``compute``
     """
     values = _stored(path, description, count, dtype)
     if not all(gather_from_workers(values is not None)):
@@ -89,9 +89,13 @@ def require_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UserError(
-            f"{OPTION} {folder}: the teacher's outputs cannot be written there: {error.strerror}; choose another folder"
-        ) from error
+        raise _not_writable(folder, error) from error
+
+
+def _not_writable(folder: Path, error: OSError) -> UserError:
+    return UserError(
+        f"{OPTION} {folder}: the teacher's outputs cannot be written there: {error.strerror}; choose another folder"
+    )
 
 
 def _require_room(folder: Path, size: int) -> None:
@@ -104,7 +108,10 @@ def _require_room(folder: Path, size: int) -> None:
 
 
 def _write(path: Path, description: Dict[str, str], values: NDArray[Any]) -> None:
-    write_outputs(path, description, values)
+    try:
+        write_outputs(path, description, values)
+    except OSError as error:
+        raise _not_writable(path.parent, error) from error
     logger.info("teacher outputs %s: %s bytes written", path, f"{path.stat().st_size:,}")
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -184,6 +185,24 @@ def test_a_folder_that_cannot_be_written(cached_run: Callable, tmp_path: Path, m
         run.model.task_teacher_logits(run.batch("train", [0, 1]), **HEAD)
     with pytest.raises(UserError, match=message):
         cached_run(teacher_cache=str(tmp_path / "new"))
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """Files may not have more bytes than a header, as if the disk were full after it."""
+    _, hard = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (HEADER_BYTES, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_disk_that_is_full_after_all(cached_run: Callable, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    run = cached_run(teacher_cache=str(tmp_path))
+    request.getfixturevalue("small_files")
+    message = f"{tmp_path}: the teacher's outputs cannot be written there: File too large; choose another folder$"
+    with pytest.raises(UserError, match=message):
+        run.model.task_teacher_logits(run.batch("valid", [0, 1]), **HEAD)
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_folder_below_a_file(cached_run: Callable, tmp_path: Path) -> None:
