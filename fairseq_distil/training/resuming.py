@@ -44,14 +44,11 @@ def load_checkpoint(cfg: DictConfig, trainer: Trainer, **settings: Any) -> tuple
 
     Raises:
         UserError: there are checkpoints, but none that is whole; or the one at hand is of a run with other settings;
-            or this run's settings need a GPU that is not used, or an optimiser that does with half precision alone
+            or this run's settings need a GPU that is not used, or an optimiser that does with half precision alone,
+            or look for gradients where there are none
         SystemExit: SIGTERM came meanwhile, see :meth:`SurvivingLoop.train`
     """
-    if trainer.cfg.common.fp16 and not trainer.cuda:
-        raise UserError(
-            "--fp16 (common.fp16) needs a GPU, and none is used; leave it out, or give --autocast-dtype bfloat16 "
-            "(task.autocast_dtype)"
-        )
+    _require_possible(trainer)
     fit_half_precision(trainer.cfg)
     guard(trainer.task)
     act_first(trainer.data_parallel_rank == 0, partial(_prepare_folder, cfg, trainer))
@@ -70,6 +67,21 @@ def load_checkpoint(cfg: DictConfig, trainer: Trainer, **settings: Any) -> tuple
                 _load_running_means(extra_state)
         SurvivingLoop.of(command).begin(trainer, unfinished)
     return extra_state, iterator
+
+
+def _require_possible(trainer: Trainer) -> None:
+    cfg = trainer.cfg
+    if cfg.common.fp16 and not trainer.cuda:
+        raise UserError(
+            "--fp16 (common.fp16) needs a GPU, and none is used; leave it out, or give --autocast-dtype bfloat16 "
+            "(task.autocast_dtype)"
+        )
+    if cfg.distributed_training.find_unused_parameters and cfg.criterion._name == "distillation":
+        raise UserError(
+            "--find-unused-parameters (distributed_training.find_unused_parameters) takes the masked-LM head for "
+            "unused, which the criterion distillation applies in chunks of its own; leave it out: what no term reads "
+            "is frozen"
+        )
 
 
 def _prepare_folder(cfg: DictConfig, trainer: Trainer) -> None:

@@ -62,6 +62,7 @@ def assert_refused(commands: ForkedCommands, distillation_options: Options, tmp_
         ({"teacher_weights": "0.7,0.3"}, ["--teacher-weights", "names one"]),
         ({"mask_prob_schedule": "linear:0.3"}, ["task.mask_prob_schedule", "'linear:0.3'", "constant:VALUE"]),
         ({"fp16": True}, ["--fp16 (common.fp16) needs a GPU", "--autocast-dtype bfloat16"]),
+        ({"find_unused_parameters": True}, ["--find-unused-parameters", "the criterion distillation", "leave it out"]),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
