@@ -41,3 +41,20 @@ class LengthOrderedDataset(FairseqDataset):
         """By length; items of equal length in an order drawn from the seed."""
         shuffled = np.random.default_rng(self.shuffle_seed).permutation(len(self))
         return np.lexsort([shuffled, self.sizes])
+
+    def batch_by_size(
+        self,
+        indices: NDArray[np.int64],
+        max_tokens: int | None = None,
+        max_sentences: int | None = None,
+        required_batch_size_multiple: int = 1,
+    ) -> list[NDArray[np.int64]]:
+        """See :meth:`fairseq.data.FairseqDataset.batch_by_size`.
+
+        That leaves out the last items where they make up no multiple; here they are a batch.
+        """
+        if not len(indices):
+            return []
+        batches = super().batch_by_size(indices, max_tokens, max_sentences, required_batch_size_multiple)
+        last = indices[sum(map(len, batches)) :]
+        return [*batches, last] if len(last) else list(batches)
