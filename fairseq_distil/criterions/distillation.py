@@ -28,7 +28,7 @@ from fairseq_distil.schedule import parse_schedules
 
 from .distillation_config import DistillationConfig
 from .freezing import freeze_unread_parameters
-from .requirements import require_options_of_use, require_suitable
+from .requirements import require_options_of_use, require_schedules_of_use, require_suitable
 from .settings import require_temperature, require_weight
 from .terms import TERMS, Activations, ActivationTerm, Scalar, Term
 from .terms.masked_lm import MaskedLMTerm
@@ -63,9 +63,9 @@ class DistillationCriterion(FairseqCriterion):
         self.schedules = parse_schedules(
             "criterion.schedules", cfg.schedules, {**checks, TEMPERATURE: require_temperature}
         )
+        require_schedules_of_use(cfg, self.schedules)
         for term in terms.values():
-            if (schedule := self.schedules.get(term.weight_name)) is not None:
-                term.is_active = max(schedule.first, schedule.last) > 0
+            term.is_active = term.is_active or term.weight_name in self.schedules
         if TEMPERATURE in self.schedules and not terms[SoftTargetTerm].is_active:
             raise UserError(
                 f"criterion.schedules changes {TEMPERATURE}, but criterion.soft_target_weight is 0; raise it, or leave "
@@ -106,7 +106,8 @@ class DistillationCriterion(FairseqCriterion):
         """
         self.is_fit = True
         require_suitable(self.terms, model, self.mask_prob)
-        if TEMPERATURE in self.schedules and model.soft_target_cache is not None:
+        temperature = self.schedules.get(TEMPERATURE)
+        if temperature is not None and temperature.first != temperature.last and model.soft_target_cache is not None:
             raise UserError(
                 f"criterion.schedules changes {TEMPERATURE}, but --teacher-cache (model.teacher_cache) keeps soft "
                 "targets of one; leave one of them out"

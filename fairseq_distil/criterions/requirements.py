@@ -1,12 +1,14 @@
 """What the terms of the objective ask of their options and of the model."""
 
 from dataclasses import fields
-from typing import Any, Iterable, List
+from typing import Any, Iterable, List, Mapping
 
 from fairseq.models import BaseFairseqModel
 
 from fairseq_distil.errors import UserError
+from fairseq_distil.schedule import Schedule
 
+from .distillation_config import DistillationConfig
 from .terms import Term
 from .terms.soft_target import SoftTargetTerm
 
@@ -26,6 +28,27 @@ def require_options_of_use(cfg: Any, terms_without_weight: Iterable[Term]) -> No
                     f"criterion.{option.name} is {value}, but criterion.{term.weight_name} is 0; raise it, or "
                     f"leave {option.name} {default}"
                 )
+
+
+def require_schedules_of_use(cfg: Any, schedules: Mapping[str, Schedule]) -> None:
+    """Check that no schedule is for nothing, nor the setting that it changes.
+
+    Raises:
+        UserError: one stays at 0, or its setting is neither at its default, nor 0, nor where the schedule begins or
+            ends
+    """
+    defaults = {option.name: option.default for option in fields(DistillationConfig)}
+    for name, schedule in schedules.items():
+        if schedule.first == schedule.last == 0:
+            raise UserError(
+                f"criterion.schedules keeps {name} at 0; leave its schedule out, and set criterion.{name} to 0"
+            )
+        value = getattr(cfg, name)
+        if value not in (defaults[name], 0, schedule.first, schedule.last):
+            raise UserError(
+                f"criterion.{name} is {value}, but criterion.schedules takes it from {schedule.first} to "
+                f"{schedule.last}; leave one of them out, or set {name} to {schedule.first}"
+            )
 
 
 def require_suitable(terms: List[Term], model: BaseFairseqModel, mask_prob: float) -> None:

@@ -203,7 +203,7 @@ def test_logging_outputs_are_sums_of_the_same_keys_from_every_worker(distillatio
         ({"soft_target_temperature": 1e30}, r"criterion.soft_target_temperature is 1e\+30"),
         (
             {"mlm_weight": 0.0, **TEACHER_FREE, "schedules": "cosine_weight=constant:0"},
-            "all of cosine_weight, .*soft_target_weight are 0, so that",
+            "criterion.schedules keeps cosine_weight at 0; leave its schedule out, and set .*cosine_weight to 0$",
         ),
         (
             {"schedules": "cosine_weight=linear:0:nan:9"},
@@ -215,7 +215,17 @@ def test_logging_outputs_are_sums_of_the_same_keys_from_every_worker(distillatio
             "hidden_layer_pairs at its default, uniform",
         ),
         ({"hidden_distance": "cosine"}, "hidden_distance is cosine, but criterion.hidden_weight is 0"),
-        ({"hidden_distance": "cosine", "schedules": "hidden_weight=linear:0:0:9"}, "hidden_distance is cosine, but"),
+        ({"hidden_distance": "cosine", "schedules": "hidden_weight=linear:0:0:9"}, "keeps hidden_weight at 0"),
+        ({"schedules": "mlm_weight=cosine:0:0:3"}, "schedules keeps mlm_weight at 0"),
+        (
+            {"cosine_weight": 3.0, "schedules": "cosine_weight=linear:1:0.5:10"},
+            "criterion.cosine_weight is 3.0, but criterion.schedules takes it from 1.0 to 0.5; leave one of them out, "
+            "or set cosine_weight to 1.0$",
+        ),
+        (
+            {"soft_target_temperature": 3.0, "schedules": "soft_target_temperature=linear:4:1:10"},
+            "criterion.soft_target_temperature is 3.0, but criterion.schedules takes it from 4.0 to 1.0",
+        ),
         ({"relation_layer_pairs": "2:5"}, "relation_layer_pairs is 2:5, but criterion.relation_weight is 0"),
         ({"relation_kinds": "value"}, "relation_kinds is value, but criterion.relation_weight is 0"),
         ({"relation_heads": 2}, "relation_heads is 2, but .*; raise it, or leave relation_heads out"),

@@ -263,7 +263,7 @@ def test_a_disk_without_room_for_them(stored_run: Callable, tmp_path: Path, monk
             "keeps soft targets alone, but criterion.soft_target_weight is 0",
         ),
         (
-            {"schedules": "soft_target_temperature=linear:4:1:10"},
+            {"schedules": f"soft_target_temperature=linear:{TEMPERATURE}:1:10"},
             {},
             "criterion.schedules changes soft_target_temperature, but --teacher-cache .* of one",
         ),
@@ -272,6 +272,13 @@ def test_a_disk_without_room_for_them(stored_run: Callable, tmp_path: Path, monk
 def test_mistakes(stored_run: Callable, criterion: dict[str, Any], task: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         stored_run(criterion=criterion, **task)
+
+
+def test_a_temperature_whose_schedule_is_constant(stored_run: Callable) -> None:
+    run = stored_run()
+    scheduled = stored_run(criterion={"schedules": f"soft_target_temperature=constant:{TEMPERATURE}"})
+    scheduled.model.load_state_dict(run.model.state_dict())
+    assert results(scheduled, batch(scheduled, "train", [0, 1]))[0] == results(run, batch(run, "train", [0, 1]))[0]
 
 
 def test_shards_whose_masks_would_not_repeat(stored_run: Callable, data: str) -> None:
