@@ -62,7 +62,10 @@ def kept_outputs(
         act_first(is_first, partial(_write, path, description, computed))
         values = _stored(path, description, count, dtype)
     if values is None:
-        raise UserError(f"{path}: not found by all workers; give {OPTION} a folder that they share")
+        raise UserError(
+            f"{path}: not found by all workers, or replaced by another run; give {OPTION} a folder that all workers "
+            "share, and no other run writes to"
+        )
     return values
 
 

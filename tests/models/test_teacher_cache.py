@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from fairseq_distil.data.stored_outputs import HEADER_BYTES
+from fairseq_distil.data.stored_outputs import HEADER_BYTES, write_outputs
 from fairseq_distil.errors import UserError
-from fairseq_distil.models import teacher_outputs
+from fairseq_distil.models import kept_outputs, teacher_outputs
 
 from .losses_of_students import refuse_to_run, results
 
@@ -203,6 +203,20 @@ def test_a_disk_that_is_full_after_all(cached_run: Callable, tmp_path: Path, req
     with pytest.raises(UserError, match=message):
         run.model.task_teacher_logits(run.batch("valid", [0, 1]), **HEAD)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_file_that_another_run_replaces_at_once(
+    cached_run: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = cached_run(teacher_cache=str(tmp_path))
+
+    def write(path: Path, description: dict[str, str], values: np.ndarray) -> None:
+        write_outputs(path, description, values)
+        write_outputs(path, {**description, "teacher": "another"}, values)
+
+    monkeypatch.setattr(kept_outputs, "write_outputs", write)
+    with pytest.raises(UserError, match="valid.teacher: not found by all workers, or replaced by another run; give"):
+        run.model.task_teacher_logits(run.batch("valid", [0, 1]), **HEAD)
 
 
 def test_a_folder_below_a_file(cached_run: Callable, tmp_path: Path) -> None:
