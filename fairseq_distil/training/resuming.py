@@ -45,7 +45,7 @@ def load_checkpoint(cfg: DictConfig, trainer: Trainer, **settings: Any) -> tuple
     Raises:
         UserError: there are checkpoints, but none that is whole; or the one at hand is of a run with other settings;
             or this run's settings need a GPU that is not used, or an optimiser that does with half precision alone,
-            or look for gradients where there are none
+            or torch's search for unused parameters, which the objective misleads
         SystemExit: SIGTERM came meanwhile, see :meth:`SurvivingLoop.train`
     """
     _require_possible(trainer)
