@@ -30,6 +30,11 @@ class Schedule:
         """
         return self.first + (self.last - self.first) * SHAPES[self.shape](min(1.0, update / self.updates))
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether no update changes the value."""
+        return self.first == self.last
+
     def has_faded(self, update: float) -> bool:
         """Whether the value is 0 after ``update`` updates, and stays so."""
         return self.last == 0 and update >= self.updates

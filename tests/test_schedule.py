@@ -21,6 +21,11 @@ def test_values(shape: str, values: dict[int, float]) -> None:
     assert {update: schedule(update) for update in values} == pytest.approx(values)
 
 
+@pytest.mark.parametrize(("text", "expected"), [("constant:0", True), ("linear:2:2:9", True), ("cosine:2:1:9", False)])
+def test_is_constant(text: str, expected: bool) -> None:
+    assert parse_schedule("task.option", text, lambda value: None).is_constant is expected
+
+
 def test_a_constant() -> None:
     schedule = parse_schedule("task.option", "constant:0.3", lambda value: None)
     assert [schedule(update) for update in (0, 1, 9999)] == [0.3, 0.3, 0.3]

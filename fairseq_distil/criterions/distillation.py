@@ -107,7 +107,7 @@ class DistillationCriterion(FairseqCriterion):
         self.is_fit = True
         require_suitable(self.terms, model, self.mask_prob)
         temperature = self.schedules.get(TEMPERATURE)
-        if temperature is not None and temperature.first != temperature.last and model.soft_target_cache is not None:
+        if temperature is not None and not temperature.is_constant and model.soft_target_cache is not None:
             raise UserError(
                 f"criterion.schedules changes {TEMPERATURE}, but --teacher-cache (model.teacher_cache) keeps soft "
                 "targets of one; leave one of them out"

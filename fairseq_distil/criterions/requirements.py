@@ -39,7 +39,7 @@ def require_schedules_of_use(cfg: Any, schedules: Mapping[str, Schedule]) -> Non
     """
     defaults = {option.name: option.default for option in fields(DistillationConfig)}
     for name, schedule in schedules.items():
-        if schedule.first == schedule.last == 0:
+        if schedule.is_constant and schedule.last == 0:
             raise UserError(
                 f"criterion.schedules keeps {name} at 0; leave its schedule out, and set criterion.{name} to 0"
             )

@@ -162,7 +162,7 @@ def _require_repeated_masks(task: FairseqTask) -> None:
             f"task.repeat_masks_after is {after}, but {OPTION} needs a multiple of the {directories} directories of "
             "data, which come in turn"
         )
-    if schedule is not None and not schedule.first == schedule.last >= task.cfg.mask_prob:
+    if schedule is not None and not (schedule.is_constant and schedule.last >= task.cfg.mask_prob):
         raise UserError(
             f"{OPTION} needs masks that stay the same, but task.mask_prob_schedule is {task.cfg.mask_prob_schedule}; "
             f"give constant:RATE, of at least task.mask_prob, {task.cfg.mask_prob}, or leave it out"

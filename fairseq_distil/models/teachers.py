@@ -22,15 +22,25 @@ LOWEST_WEIGHT, HIGHEST_WEIGHT = 1e-6, 1e6
 
 
 def teacher_paths(teacher: str) -> List[str]:
-    """The paths that ``--teacher`` names: one, which may hold colons if it is there, or several between colons."""
-    return [teacher] if os.path.exists(teacher) else utils.split_paths(teacher)
+    """The paths that ``--teacher`` names: one, which may hold colons if it is there, or several between colons.
+
+    Raises:
+        UserError: there is nothing before or after a colon
+    """
+    paths = [teacher] if os.path.exists(teacher) else utils.split_paths(teacher)
+    if len(paths) > 1 and not all(path.strip() for path in paths):
+        raise UserError(
+            f"--teacher (model.teacher) is {teacher!r}, with no path before or after a colon; give one on each side"
+        )
+    return paths
 
 
 def teacher_weights(cfg: "TeacherStudentConfig") -> Tuple[float, ...]:
     """The part of each teacher in the soft targets: equal ones, or ``cfg.teacher_weights`` over their sum.
 
     Raises:
-        UserError: there are weights of one teacher, or of another number, or one is no weight
+        UserError: see :func:`teacher_paths`, or there are weights of one teacher, or of another number, or one is no
+            weight
     """
     paths, weights = teacher_paths(cfg.teacher), cfg.teacher_weights
     if weights is None:

@@ -149,6 +149,11 @@ class DistilMaskedLMTask(ProjectTask, MaskedLMTask):
                 criterion.require_options_of_use()  # those of a checkpoint can be overridden, but not left out
             elif criterion.width_projection is not None:
                 self.stored_criterion.restore(criterion, next(self._model.parameters()))
+        elif getattr(self._model, "soft_target_cache", None) is not None:
+            raise UserError(
+                f"--teacher-cache (model.teacher_cache) keeps soft targets, but criterion {cfg._name} has no teacher; "
+                "leave it out, or take --criterion distillation"
+            )
         elif self.cfg.mask_prob == 0:
             raise UserError(f"task.mask_prob is 0, which leaves criterion {cfg._name} nothing to predict; raise it")
         return criterion

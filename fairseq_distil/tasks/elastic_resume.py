@@ -22,17 +22,19 @@ class ElasticResume:
         **settings: Any,
     ) -> ElasticBatchIterator:
         """See :meth:`fairseq.tasks.FairseqTask.get_batch_iterator`."""
-        limits = {"max_tokens": max_tokens, "max_sentences": max_sentences}
+        limits = {
+            "max_tokens": max_tokens,
+            "max_sentences": max_sentences,
+            "required_batch_size_multiple": required_batch_size_multiple,
+        }
         iterator = super().get_batch_iterator(
             dataset,
             max_positions=max_positions,
             ignore_invalid_inputs=ignore_invalid_inputs,
-            required_batch_size_multiple=required_batch_size_multiple,
             **limits,
             **settings,
         )
         if not isinstance(iterator, ElasticBatchIterator):  # those that fairseq has kept are
-            # Without the multiple: fairseq leaves out the last samples that make none.
             iterator = ElasticBatchIterator(iterator, partial(dataset.batch_by_size, **limits), self.cfg.update_freq)
             if dataset in self.dataset_to_epoch_iter:
                 self.dataset_to_epoch_iter[dataset] = iterator

@@ -136,6 +136,12 @@ def test_a_missing_one_is_named(student_run: Callable, teacher_path: str) -> Non
         student_run(teacher=f"{teacher_path}:gone.pt")
 
 
+@pytest.mark.parametrize("teacher", ["{}:", ":{}", "{}: :{}"])
+def test_one_without_a_name(student_run: Callable, teacher_path: str, teacher: str) -> None:
+    with pytest.raises(UserError, match=r"--teacher \(model.teacher\) is '.*', with no path before or after a colon"):
+        student_run(teacher=teacher.format(teacher_path, teacher_path))
+
+
 def test_one_of_another_dictionary_is_named(
     student_run: Callable, setup_run: Callable, write_data: Callable, teacher_path: str, tmp_path: Path
 ) -> None:
