@@ -1,15 +1,10 @@
 """The objective of distillation, DistilBERT's triple loss by default, registered as ``distillation``."""
 
-import math
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Dict, List, Optional, Tuple, Union
 
 import torch
-from fairseq import utils
 from fairseq.criterions import FairseqCriterion, register_criterion
-from fairseq.logging import metrics
-from fairseq.logging.meters import MetersDict
 from fairseq.models import BaseFairseqModel
 from fairseq.tasks import FairseqTask
 from torch import Tensor, nn
@@ -24,20 +19,15 @@ from fairseq_distil.losses import (
     vocabulary_loss,
 )
 from fairseq_distil.modules import least_squares
-from fairseq_distil.schedule import parse_schedules
 
 from .distillation_config import DistillationConfig
 from .freezing import freeze_unread_parameters
-from .requirements import require_options_of_use, require_schedules_of_use, require_suitable
-from .settings import require_temperature, require_weight
-from .terms import TERMS, Activations, ActivationTerm, Scalar, Term
+from .objective_log import SCHEDULED, log_means
+from .requirements import require_options_of_use, require_suitable
+from .scheduled_settings import TEMPERATURE, ScheduledSettings
+from .terms import TERMS, Activations, ActivationTerm, Term
 from .terms.masked_lm import MaskedLMTerm
 from .terms.soft_target import SoftTargetTerm
-
-TEMPERATURE = "soft_target_temperature"
-SCHEDULED = "scheduled_"
-"""What a setting that changes is called in the log."""
-LOSS = Scalar("loss", "loss", "sample_size", unit=math.log(2))
 
 
 @register_criterion("distillation", dataclass=DistillationConfig)
@@ -59,28 +49,12 @@ class DistillationCriterion(FairseqCriterion):
         super().__init__(task)
         self.cfg = cfg
         terms: Dict[type, Term] = {term: term(cfg) for term in TERMS}
-        checks = {name: partial(require_weight, name) for name in (term.weight_name for term in TERMS)}
-        self.schedules = parse_schedules(
-            "criterion.schedules", cfg.schedules, {**checks, TEMPERATURE: require_temperature}
-        )
-        require_schedules_of_use(cfg, self.schedules)
-        for term in terms.values():
-            term.is_active = term.is_active or term.weight_name in self.schedules
-        if TEMPERATURE in self.schedules and not terms[SoftTargetTerm].is_active:
-            raise UserError(
-                f"criterion.schedules changes {TEMPERATURE}, but criterion.soft_target_weight is 0; raise it, or leave "
-                "the schedule out"
-            )
+        self.scheduled_settings = ScheduledSettings(cfg, terms.values())
         self.terms = [term for term in terms.values() if term.is_active]
         self.other_terms = [term for term in terms.values() if not term.is_active]
         if not self.terms:
             names = ", ".join(term.weight_name for term in TERMS)
             raise UserError(f"all of {names} are 0, so that there is nothing to learn; raise at least one")
-        if all(self._has_faded(term, math.inf) for term in self.terms):
-            raise UserError(
-                "criterion.schedules let the weights of all terms end at 0, after which there is nothing to learn; let "
-                "one end above it, or train for fewer updates"
-            )
         self.activation_terms = [term for term in self.terms if isinstance(term, ActivationTerm)]
         self.soft_target, self.masked_lm = terms[SoftTargetTerm], terms[MaskedLMTerm]
         self.vocabulary_terms = [term for term in (self.soft_target, self.masked_lm) if term.is_active]
@@ -106,8 +80,7 @@ class DistillationCriterion(FairseqCriterion):
         """
         self.is_fit = True
         require_suitable(self.terms, model, self.mask_prob)
-        temperature = self.schedules.get(TEMPERATURE)
-        if temperature is not None and not temperature.is_constant and model.soft_target_cache is not None:
+        if self.scheduled_settings.changes_temperature and model.soft_target_cache is not None:
             raise UserError(
                 f"criterion.schedules changes {TEMPERATURE}, but --teacher-cache (model.teacher_cache) keeps soft "
                 "targets of one; leave one of them out"
@@ -153,7 +126,7 @@ class DistillationCriterion(FairseqCriterion):
         """
         if not self.is_fit:
             raise UserError("criterion distillation is of task distil_masked_lm; take --task distil_masked_lm")
-        scheduled = self._follow_schedules(model)
+        scheduled = self.scheduled_settings.follow(model)
         mask_prob = sample.get("mask_prob", self.mask_prob)
         if "mask_prob" in sample:
             scheduled["mask_prob"] = mask_prob
@@ -192,24 +165,6 @@ class DistillationCriterion(FairseqCriterion):
         logging_output["loss"] = loss.detach()
         return loss, logging_output["sample_size"], logging_output
 
-    def _follow_schedules(self, model: BaseFairseqModel) -> Dict[str, float]:
-        """Set what changes to its value after the updates made, and return these for the log.
-
-        In validation nothing changes: losses of one objective alone can be compared, to choose the best checkpoint or
-        to stop early, and it is that of the last values.
-        """
-        update = getattr(model, "num_updates", 0) if model.training else math.inf
-        values = {name: schedule(update) for name, schedule in self.schedules.items()}
-        for term in self.terms:
-            term.weight = values.get(term.weight_name, term.weight)
-            term.has_faded = model.training and self._has_faded(term, update)
-        self.temperature = values.get(TEMPERATURE, self.cfg.soft_target_temperature)
-        return values if model.training else {}
-
-    def _has_faded(self, term: Term, update: float) -> bool:
-        schedule = self.schedules.get(term.weight_name)
-        return schedule is not None and schedule.has_faded(update)
-
     def _positions(self, sample: Dict[str, Any]) -> TokenPositions:
         if "positions" in sample:
             return TokenPositions(**sample["positions"])
@@ -247,7 +202,7 @@ class DistillationCriterion(FairseqCriterion):
         # Without masks there are no masked rows to scale.
         masked_scale = 1 / mask_prob if self.is_over_all_tokens and mask_prob > 0 else 1.0
         scales = TermScales(
-            temperature=self.temperature,
+            temperature=self.scheduled_settings.temperature,
             soft_target=self.soft_target.weight * (1.0 if self.soft_targets_everywhere else masked_scale),
             mlm=self.masked_lm.weight * masked_scale,
             top_k=self.cfg.soft_target_top_k,
@@ -263,36 +218,10 @@ class DistillationCriterion(FairseqCriterion):
 
     @staticmethod
     def reduce_metrics(logging_outputs: List[Dict[str, Any]]) -> None:
-        """Log the mean of each term over its own tokens, across micro-batches and workers.
-
-        ``loss``, ``soft_target_loss`` and ``mlm_loss`` are in bits, as in fairseq, without the weights of the terms;
-        ``cosine_loss`` is ``1 - cos``, ``hidden_loss`` a distance, ``relation_loss`` in nats; ``mlm_accuracy`` and
-        ``teacher_agreement`` are fractions of masked tokens. What schedules change in training is told as
-        ``scheduled_NAME``.
-        """
-        totals = _as_numbers({key: sum(log[key] for log in logging_outputs) for key in logging_outputs[0]})
-        scheduled = [Scalar(key, key, LOSS.count) for key in totals if key.startswith(SCHEDULED)]
-        for scalar in (LOSS, *(scalar for term in TERMS for scalar in term.scalars()), *scheduled):
-            if scalar.total in totals and totals[scalar.count] > 0:
-                count = totals[scalar.count]
-                metrics.log_scalar(scalar.name, totals[scalar.total] / count / scalar.unit, count, round=scalar.digits)
-        if "mlm_loss" in totals:
-            metrics.log_derived("mlm_ppl", _masked_lm_perplexity)
+        """See :func:`log_means`."""
+        log_means(logging_outputs)
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:
         """All values are sums, the same keys from every worker."""
         return True
-
-
-def _as_numbers(totals: Dict[str, Any]) -> Dict[str, float]:
-    """Copy all sums from the device at once: fairseq asks for the means at every update, and would wait for each."""
-    tensors = {key: total for key, total in totals.items() if torch.is_tensor(total)}
-    if not tensors:
-        return totals
-    numbers = torch.stack([total.double() for total in tensors.values()]).tolist()
-    return {**totals, **dict(zip(tensors, numbers, strict=True))}
-
-
-def _masked_lm_perplexity(meters: MetersDict) -> float:
-    return utils.get_perplexity(meters["mlm_loss"].avg) if "mlm_loss" in meters else math.nan
