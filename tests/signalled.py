@@ -1,8 +1,8 @@
 """A program that gets a signal at a moment: ``SIGNAL KIND COUNT``, then the program, a script or fairseq-train.
 
 Kinds of moments: ``call``, of any function, Python's or C's, in training or in all of a script; ``byte``, written to
-checkpoints; ``valid_step``. They are the same ones in every run, wherever it is fast or slow. SIGTERM goes to data
-workers too, as schedulers send it; ``WORKERS`` kills these alone.
+checkpoints; ``train_step`` and ``valid_step``. They are the same ones in every run, wherever it is fast or slow.
+SIGTERM goes to data workers too, as schedulers send it; ``WORKERS`` kills these alone.
 """
 
 import builtins
@@ -12,6 +12,7 @@ import os
 import runpy
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -19,7 +20,7 @@ from fairseq.trainer import Trainer
 from fairseq_cli import train
 
 _, signal_name, kind, count, *program = sys.argv
-seen = {"call": 0, "byte": 0, "valid_step": 0}
+seen = {"call": 0, "byte": 0, "train_step": 0, "valid_step": 0}
 
 
 def send_signal() -> None:
@@ -64,17 +65,22 @@ def begin_epoch(*settings: Any, **more: Any) -> Any:
     return begin_epoch_as_ever(*settings, **more)
 
 
-def valid_step(*settings: Any, **more: Any) -> Any:
-    if is_the_moment("valid_step"):
-        send_signal()
-    return valid_step_as_ever(*settings, **more)
+def signalling(name: str) -> Callable[..., Any]:
+    as_ever = getattr(Trainer, name)
+
+    def step(*settings: Any, **more: Any) -> Any:
+        if is_the_moment(name):
+            send_signal()
+        return as_ever(*settings, **more)
+
+    return step
 
 
 sys.argv = program
 if program[0] == "fairseq-train":
     open_as_ever, builtins.open = builtins.open, open_counting
     begin_epoch_as_ever, Trainer.begin_epoch = Trainer.begin_epoch, begin_epoch
-    valid_step_as_ever, Trainer.valid_step = Trainer.valid_step, valid_step
+    Trainer.train_step, Trainer.valid_step = signalling("train_step"), signalling("valid_step")
     train.cli_main()
 else:
     sys.setprofile(count_call)

@@ -51,16 +51,13 @@ class SoftTargetCache:
         self._opened: Dict[Tuple[str, int], Outputs] = {}
         name_splits(task)
 
-    def outcomes(
-        self, model: BaseFairseqModel, sample: Dict[str, Any], scales: TermScales, stoppable: bool
-    ) -> WordOutcomes:
+    def outcomes(self, model: BaseFairseqModel, sample: Dict[str, Any], scales: TermScales) -> WordOutcomes:
         """Those of the masked tokens of a batch, in their order.
 
         Args:
             model: whose teachers compute what is not stored yet
             sample: a batch of the task, on the model's device
             scales: temperature, words and teachers' weights
-            stoppable: whether SIGTERM may end the pass that computes all
 
         Raises:
             UserError: an outcome is not finite, a file is not of this kind, or the folder cannot be written
@@ -68,7 +65,7 @@ class SoftTargetCache:
         """
         masks, device = (sample["split"], sample["mask_epoch"]), sample["id"].device
         if masks not in self._opened:
-            self._opened[masks] = self._open(*masks, model, scales, device, stoppable)
+            self._opened[masks] = self._open(*masks, model, scales, device)
         values, starts = self._opened[masks]
         rows = np.concatenate([values[:0], *(values[starts[item] : starts[item + 1]] for item in sample[ITEMS])])
         if len(rows) != (masked := len(sample["positions"]["masked"])):
@@ -88,7 +85,6 @@ class SoftTargetCache:
         model: BaseFairseqModel,
         scales: TermScales,
         device: torch.device,
-        stoppable: bool,
     ) -> Outputs:
         dataset = copy.copy(self.task.datasets[split].dataset)
         dataset.epoch = mask_epoch
@@ -109,7 +105,6 @@ class SoftTargetCache:
             dtype,
             positions=min(teacher.config.max_positions for teacher in model.teachers),
             device=device,
-            stoppable=stoppable,
         )
         path = self.folder / f"{split}.{mask_epoch}{SUFFIX}"
         return Outputs(kept_outputs(path, description, int(starts[-1]), dtype, len(dataset), compute), starts)

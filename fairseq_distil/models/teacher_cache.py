@@ -43,14 +43,13 @@ class TeacherCache:
         if isinstance(task, SentencePredictionTask):
             name_splits(task)
 
-    def logits(self, teacher: nn.Module, sample: Dict[str, Any], head: Dict[str, Any], stoppable: bool) -> Tensor:
+    def logits(self, teacher: nn.Module, sample: Dict[str, Any], head: Dict[str, Any]) -> Tensor:
         """What ``teacher(**net_input, **head)`` gives for a batch, but 0 at padding.
 
         Args:
             teacher: computes what is not stored yet
             sample: a batch of the task, on the teacher's device
             head: ``classification_head_name``, or ``answer_logits``
-            stoppable: whether SIGTERM may end the pass that computes all
 
         Returns:
             ``(batch, outputs)`` or ``(batch, length, 2)``, float32
@@ -61,7 +60,7 @@ class TeacherCache:
         """
         split, device = sample["split"], sample["id"].device
         if split not in self._opened:
-            self._opened[split] = self._open(split, teacher, device, head, stoppable)
+            self._opened[split] = self._open(split, teacher, device, head)
         values, starts = self._opened[split]
         rows = [values[starts[item] : starts[item + 1]] for item in sample["id"].tolist()]
         padded = np.zeros((len(rows), max(map(len, rows))), DTYPE)
@@ -73,9 +72,7 @@ class TeacherCache:
         # A batch of nothing holds the first token of an item alone.
         return logits.view(len(rows), -1, 2)[:, : sample["net_input"]["src_tokens"].size(1)]
 
-    def _open(
-        self, split: str, teacher: nn.Module, device: torch.device, head: Dict[str, Any], stoppable: bool
-    ) -> Outputs:
+    def _open(self, split: str, teacher: nn.Module, device: torch.device, head: Dict[str, Any]) -> Outputs:
         dataset, path = self.task.datasets[split], self.folder / f"{split}{SUFFIX}"
         sizes = [
             2 * dataset.num_tokens(item) if "answer_logits" in head else self.task.cfg.num_classes
@@ -96,7 +93,6 @@ class TeacherCache:
             DTYPE,
             positions=teacher.max_positions(),
             device=device,
-            stoppable=stoppable,
         )
         values = kept_outputs(path, description, int(starts[-1]), DTYPE, len(dataset), compute)
         return Outputs(values, starts)

@@ -30,7 +30,6 @@ def compute_outputs(
     *,
     positions: int,
     device: torch.device,
-    stoppable: bool,
 ) -> Optional[NDArray[Any]]:
     """What a teacher gives for every item, in memory; all workers must call this.
 
@@ -41,7 +40,6 @@ def compute_outputs(
         dtype: of a value: a floating-point type, or a record with one named ``probabilities``
         positions: tokens that the teacher can read at most; items with more get no values but NaN
         device: the teacher's
-        stoppable: whether SIGTERM may end the pass
 
     Returns:
         The values ``(starts[-1],)`` on the first worker, None on the others.
@@ -54,8 +52,7 @@ def compute_outputs(
     values = _of_nothing(int(starts[-1]), dtype) if rank == 0 else None
     batches = _batches(dataset, positions)
     for first in _reported(range(0, len(batches), workers)):
-        if stoppable:
-            stop_if_requested()
+        stop_if_requested()
         mine = batches[first + rank] if first + rank < len(batches) else []
         for items, rows in gather_from_workers((mine, _outputs(outputs, dataset, mine, device))):
             if not all(np.isfinite(_numbers(row)).all() for row in rows):

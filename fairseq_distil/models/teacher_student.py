@@ -182,8 +182,7 @@ class TeacherStudentModel(DistilEncoderModel):
         """
         if self.teacher_cache is None:
             return self.teacher_logits(sample["net_input"], **head)
-        # fairseq would leave a crash.pt behind, where a step of training ends like this.
-        return self.teacher_cache.logits(self.teacher, sample, head, stoppable=not self.training)
+        return self.teacher_cache.logits(self.teacher, sample, head)
 
     def teacher_projection(self, hidden: Tensor) -> VocabularyProjection:
         """What the vocabulary losses read instead of the teacher's logits, for its hidden states ``(rows, width)``.
@@ -211,8 +210,7 @@ class TeacherStudentModel(DistilEncoderModel):
         Raises:
             UserError, StopRequested: see :meth:`SoftTargetCache.outcomes`
         """
-        # fairseq would leave a crash.pt behind, where a step of training ends like this.
-        return self.soft_target_cache.outcomes(self, sample, scales, stoppable=not self.training)
+        return self.soft_target_cache.outcomes(self, sample, scales)
 
     @torch.inference_mode()
     def further_teacher_projections(self, net_input: Dict[str, Any], rows: Tensor) -> List[VocabularyProjection]:

@@ -15,8 +15,11 @@ EXIT_STOPPED = 128 + signal.SIGTERM
 """How a shell reports a process that SIGTERM has ended, which schedulers tell from a failure."""
 
 
-class StopRequested(Exception):
-    """A scheduler wants the process to end, and nothing is half-done at this moment."""
+class StopRequested(BaseException):
+    """A scheduler wants the process to end, and nothing is half-done at this moment.
+
+    As no error it is nothing that fairseq would leave a ``crash.pt`` behind of, where it ends a step of training.
+    """
 
 
 class _Request:

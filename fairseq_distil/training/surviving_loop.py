@@ -108,7 +108,6 @@ class SurvivingLoop:
             UserError: a data worker or another worker was lost
         """
         outcome: Outcome = [None], True
-        self._boundary = None
         if not self._is_over and not _is_finished(cfg, trainer):
             with self._ending_in_order(cfg, trainer):
                 outcome = self._train(cfg, trainer, task, iterator)
@@ -121,6 +120,7 @@ class SurvivingLoop:
         try:
             yield
         except StopRequested:
+            self._save(cfg, trainer)
             self._is_stopping = True
         except Exception as error:
             explanation = explain_loss(error)
@@ -157,7 +157,7 @@ class SurvivingLoop:
         """Validate and save after an update, if that is due.
 
         Raises:
-            StopRequested: instead, a checkpoint was written at once, which remembers what is due
+            StopRequested: instead, within an epoch; the checkpoint that is then written remembers what is due
         """
         _forget_finished_aggregators()
         position = iterator
@@ -168,16 +168,16 @@ class SurvivingLoop:
             stop_if_requested()
             outcome = self._validate_and_save(cfg, trainer, task, position, subsets, end_of_epoch)
         except StopRequested:
-            self._save(cfg, trainer)
             if not end_of_epoch:
                 raise
+            self._save(cfg, trainer)
             self._is_stopping = True
             return [None], True  # so that fairseq logs the epoch's means, and comes back
         self._is_due = False
         return outcome
 
     def _save(self, cfg: DictConfig, trainer: Trainer) -> None:
-        """Write ``checkpoint_last.pt`` alone, unless there are to be none or this epoch has made no update."""
+        """Write ``checkpoint_last.pt`` alone, unless there are to be none or this run has made no update."""
         if self._boundary is None or cfg.checkpoint.no_last_checkpoints:
             return
         iterator, iterations = self._boundary

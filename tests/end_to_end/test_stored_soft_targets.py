@@ -1,5 +1,6 @@
 """Distillation from soft targets that were computed once."""
 
+import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 import pytest
 
 from .commands import ForkedCommands, Run
-from .conftest import Options
+from .conftest import UPDATES_AN_EPOCH, Options
 from .test_distil import validation_options
+from .test_resume import assert_ended_alike
 
 WITHOUT_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0}
 OBJECTIVE = {"soft_target_top_k": 8, "soft_target_positions": "masked", "cosine_weight": 0.0}
@@ -46,6 +48,30 @@ def test_it_trains_alike_with_two_workers_and_resumed(
     last, own = rest.logged("valid")[-1], validated.logged("valid")[-1]
     assert [own[f"valid_{name}"] for name in NAMES[1:]] == [last[f"valid_{name}"] for name in NAMES[1:]]
     assert losses(first, rest) == pytest.approx(losses(plain), abs=0.02)
+
+
+@pytest.mark.parametrize("save_interval", [1, 2])
+def test_stopped_while_they_are_computed(
+    commands: ForkedCommands, distillation_options: Options, save_interval: int, tmp_path: Path
+) -> None:
+    """Those of the second epoch, before its first update; nothing of them is kept, but the updates before are."""
+    settings = OBJECTIVE | {"repeat_masks_after": 2, "max_update": UPDATES_AN_EPOCH + 2}
+    settings |= {"save_interval_updates": 0, "save_interval": save_interval}
+
+    def arguments(name: str) -> list[str]:
+        return distillation_options(tmp_path / name, **settings, teacher_cache=tmp_path / f"outputs-{name}")
+
+    undisturbed = commands.run("fairseq-train", *arguments("one"), save_dir=tmp_path / "one").assert_succeeded()
+    step = ("SIGTERM", "train_step", UPDATES_AN_EPOCH + 1)
+    stopped = commands.train_signalled(*step, *arguments("two"), save_dir=tmp_path / "two")
+    assert stopped.exit_status == 128 + signal.SIGTERM, stopped.stderr
+    assert "Traceback" not in stopped.stdout + stopped.stderr
+    assert not (tmp_path / "two" / "crash.pt").exists()
+    files = sorted(path.name for path in (tmp_path / "outputs-two").iterdir())
+    assert files == ["train.1.teacher", "valid.1.teacher"]
+    resumed = commands.run("fairseq-train", *arguments("two"), save_dir=tmp_path / "two").assert_succeeded()
+    assert int(resumed.logged("train_inner")[0]["num_updates"]) == UPDATES_AN_EPOCH + 1
+    assert_ended_alike(resumed, undisturbed, from_update=1)
 
 
 def test_without_masks_that_repeat_it_ends_in_one_line(
