@@ -35,6 +35,7 @@ class ElasticResume:
             **settings,
         )
         if not isinstance(iterator, ElasticBatchIterator):  # those that fairseq has kept are
+            # Of the project's data sets: others would leave out the last samples, where they make no multiple.
             iterator = ElasticBatchIterator(iterator, partial(dataset.batch_by_size, **limits), self.cfg.update_freq)
             if dataset in self.dataset_to_epoch_iter:
                 self.dataset_to_epoch_iter[dataset] = iterator

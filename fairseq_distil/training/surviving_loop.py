@@ -177,7 +177,7 @@ class SurvivingLoop:
         return outcome
 
     def _save(self, cfg: DictConfig, trainer: Trainer) -> None:
-        """Write ``checkpoint_last.pt`` alone, unless there are to be none or this run has made no update."""
+        """Write ``checkpoint_last.pt`` alone, unless there are to be none, or no update was made or due."""
         if self._boundary is None or cfg.checkpoint.no_last_checkpoints:
             return
         iterator, iterations = self._boundary
