@@ -274,14 +274,6 @@ def test_mistakes(stored_run: Callable, criterion: dict[str, Any], task: dict[st
         stored_run(criterion=criterion, **task)
 
 
-def test_a_criterion_that_does_not_read_them(setup_run: Callable, teacher_path: str, tmp_path: Path) -> None:
-    model = {"_name": "teacher_student", "teacher": teacher_path, "teacher_cache": str(tmp_path)}
-    with pytest.raises(
-        UserError, match=r"--teacher-cache .* keeps soft targets, but criterion masked_lm has no teacher"
-    ):
-        setup_run(model, {"_name": "masked_lm"}, repeat_masks_after=2)
-
-
 def test_a_temperature_whose_schedule_is_constant(stored_run: Callable) -> None:
     run = stored_run()
     scheduled = stored_run(criterion={"schedules": f"soft_target_temperature=constant:{TEMPERATURE}"})

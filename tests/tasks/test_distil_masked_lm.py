@@ -62,6 +62,16 @@ def test_samples_beyond_the_positions(setup_run: Callable) -> None:
         setup_run({**TINY_ENCODER, "max_positions": 16})
 
 
+def test_stored_soft_targets_that_the_criterion_does_not_read(
+    setup_run: Callable, teacher_path: str, tmp_path: Path
+) -> None:
+    model = {"_name": "teacher_student", "teacher": teacher_path, "teacher_cache": str(tmp_path)}
+    with pytest.raises(
+        UserError, match=r"--teacher-cache .* keeps soft targets, but criterion masked_lm has no teacher"
+    ):
+        setup_run(model, {"_name": "masked_lm"}, repeat_masks_after=2)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
