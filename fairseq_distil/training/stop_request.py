@@ -18,7 +18,7 @@ EXIT_STOPPED = 128 + signal.SIGTERM
 class StopRequested(BaseException):
     """A scheduler wants the process to end, and nothing is half-done at this moment.
 
-    As no error it is nothing that fairseq would leave a ``crash.pt`` behind of, where it ends a step of training.
+    It is no ``Exception``, of which fairseq would leave a ``crash.pt`` behind where one ends a step of training.
     """
 
 

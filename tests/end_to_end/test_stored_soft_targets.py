@@ -1,6 +1,5 @@
 """Distillation from soft targets that were computed once."""
 
-import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from .commands import ForkedCommands, Run
 from .conftest import UPDATES_AN_EPOCH, Options
 from .test_distil import validation_options
 from .test_resume import assert_ended_alike
+from .test_stop import EXIT_STOPPED
 
 WITHOUT_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0}
 OBJECTIVE = {"soft_target_top_k": 8, "soft_target_positions": "masked", "cosine_weight": 0.0}
@@ -64,7 +64,7 @@ def test_stopped_while_they_are_computed(
     undisturbed = commands.run("fairseq-train", *arguments("one"), save_dir=tmp_path / "one").assert_succeeded()
     step = ("SIGTERM", "train_step", UPDATES_AN_EPOCH + 1)
     stopped = commands.train_signalled(*step, *arguments("two"), save_dir=tmp_path / "two")
-    assert stopped.exit_status == 128 + signal.SIGTERM, stopped.stderr
+    assert stopped.exit_status == EXIT_STOPPED, stopped.stderr
     assert "Traceback" not in stopped.stdout + stopped.stderr
     assert not (tmp_path / "two" / "crash.pt").exists()
     files = sorted(path.name for path in (tmp_path / "outputs-two").iterdir())
