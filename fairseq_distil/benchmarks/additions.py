@@ -25,20 +25,26 @@ class Addition:
     least_vocab: int = 1
 
 
-MASKED_ALONE = {"soft_target_positions": "masked", "cosine_weight": 0.0}
+MASKED = {"soft_target_positions": "masked"}
+MASKED_ALONE = MASKED | {"cosine_weight": 0.0}
+MORE_MASKS = {"mask_prob_schedule": "constant:0.3"}
 
 ADDED = {
     "none": Addition(),
     "top-k": Addition({"soft_target_top_k": TOP_K}, least_vocab=TOP_K),
+    "masked": Addition(MASKED),
     "masked-alone": Addition(MASKED_ALONE),
     "stored-top-k": Addition(
         MASKED_ALONE | {"soft_target_top_k": TOP_K}, {"repeat_masks_after": 1}, has_cache=True, least_vocab=TOP_K
     ),
+    "more-masks": Addition(task=MORE_MASKS),
     "second-teacher": Addition(teachers=2),
     "hidden": Addition({"hidden_weight": 1.0}),
     "hidden-cosine": Addition({"hidden_weight": 1.0, "hidden_distance": "cosine"}),
     "relations": Addition({"relation_weight": 1.0}),
     "relations-uniform": Addition({"relation_weight": 1.0, "relation_layer_pairs": "uniform"}),
     "narrower": Addition(student_part=Fraction(2, 3), least_heads=2),
+    "recommended": Addition(MASKED, MORE_MASKS),
+    "for-fine-tuning": Addition({"soft_target_weight": 0.0, "mlm_weight": 0.0, "relation_weight": 1.0}),
 }
 """By the names that ``--added`` takes."""

@@ -27,10 +27,11 @@ CHOICES = {
     "loop": ("step", "fairseq-train"),
 }
 HELP = {
-    "added": f"to the published objective: soft targets of the {TOP_K} likeliest words, those of the masked tokens "
-    f"without the cosine term, the same of the {TOP_K} likeliest words and stored, a second teacher, hidden states of "
-    "every student layer by squared difference or by cosine, relations, as many as heads, of the last layers or of "
-    "every student layer, or a student with two thirds of the heads and the width, and its projection",
+    "added": f"to the published objective: soft targets of the {TOP_K} likeliest words, those of the masked tokens, "
+    f"with and without the cosine term, without it of the {TOP_K} likeliest words and stored, twice the masks, a "
+    "second teacher, hidden states of every student layer by squared difference or by cosine, relations, as "
+    "many as heads, of the last layers or of every student layer, a student with two thirds of the heads and the "
+    "width, and its projection, or what either recommended recipe adds and leaves out",
     "layers": "layers of the teacher, the student has half; with masked_lm, of the encoder",
     "width": "width of the hidden states",
     "heads": "attention heads",

@@ -33,7 +33,9 @@ def test_an_update_is_that_of_fairseqs_trainer(
     torch.testing.assert_close(bare.criterion.state_dict(), trained.criterion.state_dict(), atol=0, rtol=0)
     for ours, theirs, first in zip(bare.model.parameters(), trained.model.parameters(), before, strict=True):
         torch.testing.assert_close(ours, theirs, atol=0, rtol=0)
-        assert not ours.equal(first)
+        assert ours.equal(first) != ours.requires_grad
+    has_frozen_head = not all(parameter.requires_grad for parameter in bare.model.masked_lm_head.parameters())
+    assert has_frozen_head == (added == "for-fine-tuning")
 
 
 def test_a_batch_without_masked_tokens(tiny_case: Callable, parts_of: Callable) -> None:

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForMaskedLM
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "export_checkpoint.py"
@@ -35,6 +37,23 @@ def test_transformers(run: Run, teacher_path: str, data_with_tokenizer: Path, tm
     assert AutoModelForMaskedLM.from_pretrained(output).config.num_hidden_layers == 3
     card = (output / "README.md").read_text()
     assert "| criterion | masked_lm |" in card and card.endswith("## Metrics\n\nperplexity 7\n")
+
+
+def test_the_projection_of_a_narrower_student_stays_behind(
+    run: Run, setup_run: Callable, teacher_path: str, data_with_tokenizer: Path, tmp_path: Path
+) -> None:
+    student = {"_name": "teacher_student", "teacher": teacher_path, "student_init": "random", "encoder_layers": 2}
+    trained = setup_run(student | {"encoder_embed_dim": 8}, {"_name": "distillation", "hidden_weight": 1.0})
+    checkpoint, output = trained.save_checkpoint(tmp_path / "student.pt"), tmp_path / "exported"
+    assert torch.load(checkpoint)["criterion"]["width_projection.weight"].shape == (12, 8)
+
+    completed = run(checkpoint, "--data", data_with_tokenizer, "--output", output)
+
+    assert completed.returncode == 0, completed.stderr
+    exported = load_file(output / "model.safetensors")
+    loaded = AutoModelForMaskedLM.from_pretrained(output)
+    assert loaded.config.hidden_size == 8 and exported.keys() <= loaded.state_dict().keys()
+    assert not {(12, 8), (8, 12)} & {tuple(tensor.shape) for tensor in exported.values()}
 
 
 def test_onnx(run: Run, teacher_path: str, data_with_tokenizer: Path, tmp_path: Path) -> None:
