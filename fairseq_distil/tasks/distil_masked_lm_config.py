@@ -90,6 +90,12 @@ def require_valid(cfg: DistilMaskedLMConfig) -> None:
         raise UserError(f"task.repeat_masks_after is {cfg.repeat_masks_after}, but masks repeat after 1 epoch at least")
     if cfg.mask_frequency_smoothing < 0:
         raise UserError(f"task.mask_frequency_smoothing is {cfg.mask_frequency_smoothing}, but must not be negative")
+    for name in ("mask_prob_schedule", "repeat_masks_after", "mask_whole_words", "mask_frequency_smoothing"):
+        if cfg.mask_prob == 0 and cfg[name]:
+            raise UserError(
+                f"task.{name} is {cfg[name]}, but task.mask_prob is 0, so that there are no masks; raise it, or leave "
+                f"{name} out"
+            )
     if cfg.tokens_per_sample < 3:
         raise UserError(f"task.tokens_per_sample is {cfg.tokens_per_sample}, but a sample needs at least 3 tokens")
     if str(cfg.autocast_dtype) == "float16" and not cfg.amp:

@@ -40,6 +40,13 @@ def test_whole_words_without_a_tokenizer(setup_task: Callable) -> None:
             {"leave_unmasked_prob": 0.7, "random_token_prob": 0.7},
             "add up to 1.4, but are parts of one whole: at most 1",
         ),
+        (
+            {"mask_prob": 0.0, "repeat_masks_after": 2},
+            "task.repeat_masks_after is 2, but task.mask_prob is 0, so that there are no masks; raise it, or leave rep",
+        ),
+        ({"mask_prob": 0.0, "mask_prob_schedule": "constant:0.3"}, "task.mask_prob_schedule is constant:0.3, but task"),
+        ({"mask_prob": 0.0, "mask_whole_words": True}, "task.mask_whole_words is True, but task.mask_prob is 0"),
+        ({"mask_prob": 0.0, "mask_frequency_smoothing": 0.7}, "task.mask_frequency_smoothing is 0.7, but task.mask_p"),
         ({"mask_frequency_smoothing": -0.7}, "task.mask_frequency_smoothing is -0.7, but must not be negative"),
         ({"tokens_per_sample": 2}, "task.tokens_per_sample is 2, but a sample needs at least 3 tokens"),
         ({"autocast_dtype": "float16"}, r"task.autocast_dtype float16 needs loss scaling: add --amp \(common.amp\)"),
