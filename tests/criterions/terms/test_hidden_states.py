@@ -18,11 +18,10 @@ def test_the_mean_over_pairs_of_the_sum_over_tokens(distillation_run: Callable, 
     sample = run.batch()
     loss, sample_size, log = run.criterion(run.model, sample)
     tokens = sample["net_input"]["src_tokens"].ne(1)
-    with torch.no_grad():
-        student, teacher = (
-            model(**sample["net_input"], return_all_hiddens=True)[1]["inner_states"]
-            for model in (run.model, run.model.teacher)
-        )
+    student, teacher = (
+        model(**sample["net_input"], return_all_hiddens=True)[1]["inner_states"]
+        for model in (run.model, run.model.teacher)
+    )
     expected = 0.0
     for s, t in ((0, 1), (2, 3)):
         distances = {
@@ -30,8 +29,10 @@ def test_the_mean_over_pairs_of_the_sum_over_tokens(distillation_run: Callable, 
             "cosine": 1 - torch.cosine_similarity(student[s], teacher[t], dim=-1),
         }
         expected += distances[distance][tokens].sum() / 2
-    torch.testing.assert_close(log["hidden_loss"], expected)
+    torch.testing.assert_close(log["hidden_loss"], expected.detach())
     torch.testing.assert_close(loss, 3 * expected)
+    learning = [parameter for parameter in run.model.parameters() if parameter.requires_grad]
+    torch.testing.assert_close(torch.autograd.grad(loss, learning), torch.autograd.grad(3 * expected, learning))
     assert sample_size == log["hidden_tokens"] == tokens.sum()
 
 

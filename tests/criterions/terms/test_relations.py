@@ -26,7 +26,7 @@ def test_the_sum_over_kinds_and_the_mean_over_pairs(distillation_run: Callable, 
         for number, layer in enumerate(model.encoder.layers, 1):
             attention = layer.attention.query_key_value
             for kind, (weight, bias) in enumerate(zip(attention.weight.chunk(3), attention.bias.chunk(3), strict=True)):
-                vectors[role, number, kind] = (states[number - 1] @ weight.T + bias).detach()
+                vectors[role, number, kind] = states[number - 1] @ weight.T + bias
     expected = (
         sum(
             reference_relation_divergence(vectors["student", s, kind], vectors["teacher", t, kind], 6, tokens.eq(1))
@@ -35,8 +35,10 @@ def test_the_sum_over_kinds_and_the_mean_over_pairs(distillation_run: Callable, 
         )
         / 2
     )
-    torch.testing.assert_close(log["relation_loss"], expected)
+    torch.testing.assert_close(log["relation_loss"], expected.detach())
     torch.testing.assert_close(loss, 2 * expected)
+    learning = [parameter for parameter in run.model.parameters() if parameter.requires_grad]
+    torch.testing.assert_close(torch.autograd.grad(loss, learning), torch.autograd.grad(2 * expected, learning))
     assert sample_size == log["relation_tokens"] == tokens.ne(1).sum()
 
 
