@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from fairseq_distil.losses import attention_relation, reference_relation_divergence, relation_divergence
 
@@ -46,6 +47,36 @@ def test_blocks_equal_the_plain_formula(
     torch.testing.assert_close(
         torch.autograd.grad(3 * loss, student)[0], torch.autograd.grad(3 * expected, student)[0], atol=1e-5, rtol=1e-5
     )
+
+
+def divergence_head_by_head(student: Tensor, teacher: Tensor, heads: int, is_padding: Tensor) -> Tensor:
+    """Of each sequence without its padding, and of each head's own columns; a mean over heads, a sum over tokens."""
+
+    def relation_logits(vectors: Tensor, head: int) -> Tensor:
+        width = vectors.size(1) // heads
+        of_head = vectors[:, head * width : (head + 1) * width]
+        return of_head @ of_head.T / math.sqrt(width)
+
+    total = student.new_zeros(())
+    for student_vectors, teacher_vectors, padded in zip(student, teacher, is_padding, strict=True):
+        for head in range(heads):
+            student_logits = relation_logits(student_vectors[~padded], head)
+            teacher_probabilities = relation_logits(teacher_vectors[~padded], head).softmax(-1)
+            total = total + F.kl_div(student_logits.log_softmax(-1), teacher_probabilities, reduction="sum") / heads
+    return total
+
+
+@pytest.mark.parametrize("function", [relation_divergence, reference_relation_divergence])
+def test_wide_heads_of_padded_sequences_one_by_one(function: Callable) -> None:
+    """Student heads of width 2, teacher heads of width 5; padding at an end, at the beginning and within."""
+    student = random_vectors(4, 7, 6, seed=11, dtype=torch.float64).requires_grad_()
+    teacher = random_vectors(4, 7, 15, seed=12, dtype=torch.float64)
+    is_padding = torch.zeros(4, 7, dtype=torch.bool)
+    is_padding[1, 5:] = is_padding[2, :1] = is_padding[3, 2:4] = True
+    loss = function(student, teacher, 3, is_padding)
+    expected = divergence_head_by_head(student, teacher, 3, is_padding)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(torch.autograd.grad(loss, student), torch.autograd.grad(expected, student))
 
 
 def test_hand_computed() -> None:
