@@ -52,6 +52,19 @@ def test_a_narrower_student_learns_from_its_first_layers(distillation_run: Calla
     assert not any("layers.1.feed_forward" in name or "masked_lm_head" in name for name in learning)
 
 
+def test_the_heads_are_the_teachers_unless_told(distillation_run: Callable) -> None:
+    """Of a teacher with 4 heads and a student with 2."""
+
+    def loss(**heads: int) -> float:
+        run = distillation_run(ALONE | heads, {"encoder_embed_dim": 8, "encoder_attention_heads": 2})
+        assert (run.model.teacher.config.attention_heads, run.model.config.attention_heads) == (4, 2)
+        return run.criterion(run.model, run.batch())[0].item()
+
+    by_default = loss()
+    assert by_default == pytest.approx(loss(relation_heads=4), rel=1e-6)
+    assert by_default != pytest.approx(loss(relation_heads=2), rel=1e-2)
+
+
 def test_the_last_layers_are_not_computed(distillation_run: Callable) -> None:
     run = distillation_run(ALONE)
     run.model.teacher.encoder.layers[2].forward = None
