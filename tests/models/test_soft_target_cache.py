@@ -15,50 +15,9 @@ from fairseq_distil.errors import UserError
 from fairseq_distil.models import soft_target_cache, teacher_outputs
 
 from .losses_of_students import refuse_to_run, results
+from .stored_soft_targets import TEMPERATURE, WORDS, batch
 
-WORDS, TEMPERATURE = 5, 3.0
-STORED = {
-    "soft_target_positions": "masked",
-    "soft_target_top_k": WORDS,
-    "soft_target_temperature": TEMPERATURE,
-    "cosine_weight": 0.0,
-}
 BYTES_OF_A_TOKEN = 2 * WORDS + 2 * (WORDS + 1)
-
-
-@pytest.fixture
-def stored_run(setup_run: Callable, teacher_path: str, tmp_path: Path) -> Callable:
-    """A random student beside the tiny teacher or another, whose masks repeat after two epochs; with a cache or not."""
-    student = {"_name": "teacher_student", "student_init": "random", "encoder_layers": 1}
-    no_dropout = {"dropout": 0.0, "attention_dropout": 0.0}
-
-    def setup(
-        cache: Path | None = tmp_path,
-        criterion: dict[str, Any] | None = None,
-        teacher: str = teacher_path,
-        model: dict[str, Any] | None = None,
-        **task: Any,
-    ):
-        cached = {"teacher": teacher, "teacher_cache": cache and str(cache)}
-        model = student | no_dropout | cached | (model or {})
-        settings = {"sample_break_mode": "eos", "mask_prob": 0.3, "repeat_masks_after": 2} | task
-        return setup_run(model, {"_name": "distillation"} | STORED | (criterion or {}), **settings)
-
-    return setup
-
-
-def batch(run, split: str, items: list[int], epoch: int = 1) -> dict[str, Any]:
-    """As in an epoch of training."""
-    run.batch(split, items)
-    run.task.datasets[split].set_epoch(epoch)
-    return run.task.masked_for(run.batch(split, items), update=0)
-
-
-@pytest.fixture
-def two_teachers(teacher_path: str, setup_run: Callable, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("second") / "second.pt"
-    second = {"_name": "distil_encoder", "encoder_layers": 1, "encoder_embed_dim": 8, "encoder_attention_heads": 2}
-    return f"{teacher_path}:{setup_run(second | {'max_positions': 19}).save_checkpoint(path)}"
 
 
 @pytest.mark.parametrize("is_of_two", [False, True])
@@ -188,30 +147,6 @@ def test_batches_of_nothing_and_without_masks(stored_run: Callable) -> None:
         assert not len(sample["positions"]["masked"])
         loss, sample_size, _ = run.criterion(run.model, sample)
         assert (loss.item(), sample_size) == (0, 0)
-
-
-def test_what_makes_it_compute_again(stored_run: Callable, tmp_path: Path, told: Callable) -> None:
-    def changed(noise: float = 0.0, dtype: torch.dtype | None = None, **settings: Any) -> list[str]:
-        """The warnings of a run; a second one of the same kind must have none."""
-        warnings = []
-        for _ in range(2):
-            run = stored_run(**settings)
-            with torch.no_grad():
-                run.model.teacher.masked_lm_head.bias += noise
-            with torch.autocast("cpu", dtype, enabled=dtype is not None):
-                results(run, batch(run, "valid", [0, 1]))
-            warnings.append([line for line in told() if line.endswith("they are computed again")])
-        assert warnings[1] == []
-        return [line.removeprefix(f"teacher outputs {tmp_path}/valid.1.teacher: of other ") for line in warnings[0]]
-
-    assert changed() == []
-    assert changed(noise=1.0) == ["teacher; they are computed again"]
-    assert changed(criterion={"soft_target_temperature": 2.0}) == ["teacher and soft targets; they are computed again"]
-    assert changed(criterion={"soft_target_top_k": 4}) == ["soft targets; they are computed again"]
-    assert changed(dtype=torch.bfloat16) == ["type of products and soft targets; they are computed again"]
-    assert changed(leave_unmasked_prob=0.2) == ["type of products and data; they are computed again"]
-    assert changed(criterion={"mlm_weight": 0.0}) == ["data; they are computed again"]
-    assert changed(criterion={"soft_target_weight": 1.0}) == []
 
 
 def test_outcomes_that_are_not_finite(stored_run: Callable, tmp_path: Path) -> None:
