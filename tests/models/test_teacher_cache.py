@@ -1,5 +1,6 @@
 """A student beside a teacher whose outputs are stored, against one whose teacher runs at each step."""
 
+import copy
 import errno
 import os
 import resource
@@ -146,6 +147,22 @@ def test_what_makes_it_compute_again(cached_run: Callable, tmp_path: Path, told:
     shorter = {"shorten_method": "truncate", "max_positions": 7}
     assert changed(seed=4, task=shorter) == ["type of products and data; they are computed again"]
     assert changed(seed=4) == ["data; they are computed again"]
+
+
+def test_another_head_of_the_same_teacher(cached_run: Callable, tmp_path: Path, told: Callable) -> None:
+    def run_with_two_heads():
+        run = cached_run(teacher_cache=str(tmp_path))
+        heads = run.model.teacher.classification_heads
+        heads["other"] = copy.deepcopy(heads[HEAD["classification_head_name"]])
+        heads["other"].output.bias.data += 1
+        return run, run.batch("valid", [0, 1])
+
+    run, sample = run_with_two_heads()
+    first = run.model.task_teacher_logits(sample, **HEAD)
+    told()
+    run, sample = run_with_two_heads()
+    torch.testing.assert_close(run.model.task_teacher_logits(sample, classification_head_name="other"), first + 1)
+    assert told()[0] == f"teacher outputs {tmp_path}/valid.teacher: of other head; they are computed again"
 
 
 def test_a_damaged_file_is_computed_again(cached_run: Callable, tmp_path: Path, told: Callable) -> None:
