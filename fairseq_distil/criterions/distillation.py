@@ -25,7 +25,7 @@ from .freezing import freeze_unread_parameters
 from .objective_log import SCHEDULED, log_means
 from .requirements import require_options_of_use, require_suitable
 from .scheduled_settings import TEMPERATURE, ScheduledSettings
-from .terms import TERMS, Activations, ActivationTerm, Term
+from .terms import TERMS, Activations, ActivationTerm, Term, VocabularyTerm
 from .terms.masked_lm import MaskedLMTerm
 from .terms.soft_target import SoftTargetTerm
 
@@ -57,7 +57,7 @@ class DistillationCriterion(FairseqCriterion):
             raise UserError(f"all of {names} are 0, so that there is nothing to learn; raise at least one")
         self.activation_terms = [term for term in self.terms if isinstance(term, ActivationTerm)]
         self.soft_target, self.masked_lm = terms[SoftTargetTerm], terms[MaskedLMTerm]
-        self.vocabulary_terms = [term for term in (self.soft_target, self.masked_lm) if term.is_active]
+        self.vocabulary_terms = [term for term in self.terms if isinstance(term, VocabularyTerm)]
         self.mask_prob = task.cfg.mask_prob
         self.is_fit = False
         self.width_projection: Optional[nn.Linear] = None
@@ -130,10 +130,12 @@ class DistillationCriterion(FairseqCriterion):
         mask_prob = sample.get("mask_prob", self.mask_prob)
         if "mask_prob" in sample:
             scheduled["mask_prob"] = mask_prob
+        # Without masks there are no masked rows to scale.
+        masked_scale = 1 / mask_prob if self.is_over_all_tokens and mask_prob > 0 else 1.0
         positions = self._positions(sample)
         masked, tokens = len(positions.masked), len(positions.masked) + len(positions.unmasked)
         rows = torch.cat(positions) if self.is_over_all_tokens else positions.masked
-        activations = self._activations(model, sample["net_input"], rows)
+        activations = self._activations(model, sample["net_input"], rows, masked)
         logging_output = {
             "ntokens": sample["ntokens"],
             "nsentences": sample["nsentences"],
@@ -143,23 +145,17 @@ class DistillationCriterion(FairseqCriterion):
         loss = torch.zeros((), device=rows.device)
         if self._needs_vocabulary(model):
             targets = sample["target"].flatten()[positions.masked]
-            vocabulary = self._vocabulary_loss(activations, targets, mask_prob, sample)
+            vocabulary = self._vocabulary_loss(activations, targets, masked_scale, sample)
             loss = loss + vocabulary.total
-            if not self._vocabulary_has_faded():
-                logging_output["mlm_loss"] = vocabulary.mlm
-                logging_output["mlm_correct"] = vocabulary.mlm_correct
-        if self.soft_target.is_active and not self.soft_target.has_faded:
-            logging_output["soft_target_loss"] = vocabulary.soft_target
-            logging_output["soft_target_tokens"] = tokens if self.soft_targets_everywhere else masked
-            logging_output["teacher_agreement"] = vocabulary.teacher_agreement
+            logging_output |= self._vocabulary_log(vocabulary, tokens if self.soft_targets_everywhere else masked)
         for term in self.activation_terms:
             if term.has_faded:
                 loss = loss + term.total(activations.of_no_token())
                 continue
-            total = term.total(activations)
-            loss = loss + term.weight * total
-            logging_output[term.loss_name] = total.detach()
-            logging_output[term.tokens_name()] = tokens
+            total = term.total(activations if term.is_over_all_tokens else activations.of_masked_tokens())
+            loss = loss + term.weight * (1.0 if term.is_over_all_tokens else masked_scale) * total
+            count = tokens if term.is_over_all_tokens else masked
+            logging_output |= {term.loss_name: total.detach(), term.tokens_name(): count}
         for name, value in scheduled.items():  # as sums, like all others
             logging_output[SCHEDULED + name] = value * logging_output["sample_size"]
         logging_output["loss"] = loss.detach()
@@ -170,7 +166,9 @@ class DistillationCriterion(FairseqCriterion):
             return TokenPositions(**sample["positions"])
         return TokenPositions.of(sample["net_input"]["src_tokens"], sample["target"], self.padding_idx)
 
-    def _activations(self, model: BaseFairseqModel, net_input: Dict[str, Any], rows: Tensor) -> Activations:
+    def _activations(
+        self, model: BaseFairseqModel, net_input: Dict[str, Any], rows: Tensor, masked: int
+    ) -> Activations:
         """Run both models, as far as the terms need them."""
         teacher_terms = [term for term in self.terms if term.needs_teacher and not term.has_faded]
         if teacher_terms:
@@ -181,7 +179,7 @@ class DistillationCriterion(FairseqCriterion):
         student_states = dict(zip(student_layers, states, strict=True))
         teacher_layers = sorted(set().union(*(term.teacher_layers(model) for term in teacher_terms)))
         teacher_states = model.teacher_states(net_input, teacher_layers) if teacher_layers else {}
-        return Activations(model, net_input, student_states, teacher_states, rows, self.width_projection)
+        return Activations(model, net_input, student_states, teacher_states, rows, masked, self.width_projection)
 
     def _needs_vocabulary(self, model: BaseFairseqModel) -> bool:
         """Whether to project on the vocabulary: for a term, or to tell a validation's perplexity where none has it."""
@@ -191,7 +189,7 @@ class DistillationCriterion(FairseqCriterion):
         return bool(self.vocabulary_terms) and all(term.has_faded for term in self.vocabulary_terms)
 
     def _vocabulary_loss(
-        self, activations: Activations, targets: Tensor, mask_prob: float, sample: Dict[str, Any]
+        self, activations: Activations, targets: Tensor, masked_scale: float, sample: Dict[str, Any]
     ) -> VocabularyLoss:
         model = activations.model
         has_soft_targets = self.soft_target.is_active and not self.soft_target.has_faded
@@ -199,8 +197,6 @@ class DistillationCriterion(FairseqCriterion):
             targets = targets[:0]
         needed = slice(None) if has_soft_targets and self.soft_targets_everywhere else slice(len(targets))
         student = model.vocabulary_projection(activations.student_rows()[needed])
-        # Without masks there are no masked rows to scale.
-        masked_scale = 1 / mask_prob if self.is_over_all_tokens and mask_prob > 0 else 1.0
         scales = TermScales(
             temperature=self.scheduled_settings.temperature,
             soft_target=self.soft_target.weight * (1.0 if self.soft_targets_everywhere else masked_scale),
@@ -215,6 +211,15 @@ class DistillationCriterion(FairseqCriterion):
             teachers.append(model.teacher_projection(activations.teacher_rows()[needed]))
             teachers += model.further_teacher_projections(activations.net_input, activations.rows[needed])
         return vocabulary_loss(student, teachers, targets, scales)
+
+    def _vocabulary_log(self, vocabulary: VocabularyLoss, soft_target_tokens: int) -> Dict[str, Any]:
+        log: Dict[str, Any] = {}
+        if not self._vocabulary_has_faded():
+            log |= {"mlm_loss": vocabulary.mlm, "mlm_correct": vocabulary.mlm_correct}
+        if self.soft_target.is_active and not self.soft_target.has_faded:
+            log |= {"soft_target_loss": vocabulary.soft_target, "soft_target_tokens": soft_target_tokens}
+            log["teacher_agreement"] = vocabulary.teacher_agreement
+        return log
 
     @staticmethod
     def reduce_metrics(logging_outputs: List[Dict[str, Any]]) -> None:

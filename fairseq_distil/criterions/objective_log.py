@@ -1,7 +1,7 @@
 """What the objective of distillation tells fairseq's log."""
 
 import math
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 import torch
 from fairseq import utils
@@ -45,5 +45,7 @@ def _as_numbers(totals: Dict[str, Any]) -> Dict[str, float]:
     return {**totals, **dict(zip(tensors, numbers, strict=True))}
 
 
-def _masked_lm_perplexity(meters: MetersDict) -> float:
-    return utils.get_perplexity(meters["mlm_loss"].avg) if "mlm_loss" in meters else math.nan
+def _masked_lm_perplexity(meters: MetersDict) -> Optional[float]:
+    """None, as of the loss, where no batch since the last line of the log had it."""
+    loss = meters["mlm_loss"].avg if "mlm_loss" in meters else None
+    return None if loss is None else utils.get_perplexity(loss)

@@ -20,7 +20,11 @@ class DistilEncoderConfig(FairseqDataclass):
     encoder_layers: Optional[int] = field(default=None, metadata={"help": "transformer layers"})
     encoder_embed_dim: Optional[int] = field(default=None, metadata={"help": "width of the hidden states"})
     encoder_ffn_embed_dim: Optional[int] = field(
-        default=None, metadata={"help": "inner width of the feed-forward blocks (default: 4 x the hidden states')"}
+        default=None,
+        metadata={
+            "help": "inner width of the feed-forward blocks (default: 4 x the hidden states', or, of a student, in the "
+            "teacher's proportion)"
+        },
     )
     encoder_attention_heads: Optional[int] = field(default=None, metadata={"help": "attention heads of each layer"})
     max_positions: Optional[int] = field(

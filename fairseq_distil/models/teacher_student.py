@@ -214,7 +214,7 @@ class TeacherStudentModel(DistilEncoderModel):
 
     @torch.inference_mode()
     def further_teacher_projections(self, net_input: Dict[str, Any], rows: Tensor) -> List[VocabularyProjection]:
-        """The same of the teachers after the first, which run for this alone.
+        """What :meth:`teacher_projection` is of the first teacher, of those after it, which run for this alone.
 
         Args:
             net_input: the batch, as the student takes it
@@ -256,12 +256,13 @@ def _projection(teacher: DistilEncoderModel, net_input: Dict[str, Any], rows: Te
 def _with_teacher_sizes(cfg: TeacherStudentConfig, teacher_config: EncoderConfig) -> TeacherStudentConfig:
     """Half of the teacher's layers, and its other sizes, wherever ``cfg`` leaves a size out.
 
-    With another width, heads are as wide as the teacher's where they can be.
+    With another width, feed-forward blocks are in proportion, and heads as wide as the teacher's where they can be.
     """
     sizes = encoder_sizes(teacher_config)
     sizes["encoder_layers"] = max(1, teacher_config.layers // 2)
     if cfg.encoder_embed_dim not in (None, teacher_config.width):
-        del sizes["encoder_ffn_embed_dim"]
+        scale = cfg.encoder_embed_dim / teacher_config.width
+        sizes["encoder_ffn_embed_dim"] = max(1, round(scale * teacher_config.feed_forward_width))
         head_width = teacher_config.width // teacher_config.attention_heads
         if cfg.encoder_embed_dim % head_width == 0:
             sizes["encoder_attention_heads"] = cfg.encoder_embed_dim // head_width

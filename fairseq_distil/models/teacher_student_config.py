@@ -12,7 +12,10 @@ from .distil_encoder_config import DistilEncoderConfig
 
 @dataclass
 class TeacherStudentConfig(DistilEncoderConfig):
-    """The student's sizes; those that are left out are the teacher's, with half of its layers."""
+    """The student's sizes; those that are left out are the teacher's, with half of its layers.
+
+    Of another width, feed-forward blocks are in the teacher's proportion to it.
+    """
 
     teacher: Optional[str] = field(
         default=None,

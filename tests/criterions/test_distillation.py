@@ -226,6 +226,10 @@ def test_logging_outputs_are_sums_of_the_same_keys_from_every_worker(distillatio
             {"soft_target_temperature": 3.0, "schedules": "soft_target_temperature=linear:4:1:10"},
             "criterion.soft_target_temperature is 3.0, but criterion.schedules takes it from 4.0 to 1.0",
         ),
+        (
+            {"cosine_weight": 2.0, "schedules": "cosine_weight=constant:0.5"},
+            "criterion.cosine_weight is 2.0, but criterion.schedules keeps it at 0.5; leave one of them out, or",
+        ),
         ({"relation_layer_pairs": "2:5"}, "relation_layer_pairs is 2:5, but criterion.relation_weight is 0"),
         ({"relation_kinds": "value"}, "relation_kinds is value, but criterion.relation_weight is 0"),
         ({"relation_heads": 2}, "relation_heads is 2, but .*; raise it, or leave relation_heads out"),

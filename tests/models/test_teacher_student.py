@@ -150,9 +150,13 @@ def test_a_random_student_does_not_start_from_the_teacher(student_run: Callable)
             assert not torch.equal(weight, model.teacher.get_parameter(name)), name
 
 
-def test_a_random_student_may_have_another_width(student_run: Callable) -> None:
-    config = student_run(student_init="random", encoder_embed_dim=8).model.config
-    assert (config.width, config.feed_forward_width) == (8, 32)
+@pytest.mark.parametrize(("width", "feed_forward_width"), [(8, 13), (24, 40)])
+def test_a_student_of_another_width_has_the_teachers_proportions(
+    student_run: Callable, width: int, feed_forward_width: int
+) -> None:
+    """The teacher's 12 and 20."""
+    config = student_run(student_init="random", encoder_embed_dim=width).model.config
+    assert (config.width, config.feed_forward_width) == (width, feed_forward_width)
 
 
 def test_a_narrower_student_starts_from_a_part_of_its_teacher(student_run: Callable) -> None:
@@ -175,7 +179,10 @@ def test_a_narrower_student_starts_from_a_part_of_its_teacher(student_run: Calla
             r"--teacher-layer-map \(model.teacher_layer_map\): '3' names layer 3, but the teach",
         ),
         ({"teacher_layer_map": "0,2"}, "'0,2' is not a list of 1 teacher layers"),
-        ({"encoder_embed_dim": 8}, "the student cannot start from the teacher: the student's feed forward width is 32"),
+        (
+            {"encoder_embed_dim": 6, "encoder_ffn_embed_dim": 32},
+            "the student cannot start from the teacher: the student's feed forward width is 32",
+        ),
         (
             {"encoder_embed_dim": 8, "encoder_ffn_embed_dim": 20},
             "a head of the teacher is 3 wide, of the student 2; gi",

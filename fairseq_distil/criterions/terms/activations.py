@@ -14,7 +14,8 @@ class Activations:
         net_input: the batch, as ``model`` takes it
         student_states: hidden states ``(batch, length, width)`` by layer, counted from 1; 0 are the embeddings'
         teacher_states: the same of the teacher; empty without one
-        rows: positions of the tokens in the flattened batch
+        rows: positions of the tokens in the flattened batch, masked ones first
+        masked: how many of them are masked
         widen: maps hidden states of the student to the teacher's width; None where the widths are equal
     """
 
@@ -25,6 +26,7 @@ class Activations:
         student_states: Dict[int, Tensor],
         teacher_states: Dict[int, Tensor],
         rows: Tensor,
+        masked: int,
         widen: Optional[Callable[[Tensor], Tensor]] = None,
     ) -> None:
         self.model = model
@@ -32,6 +34,7 @@ class Activations:
         self.student_states = student_states
         self.teacher_states = teacher_states
         self.rows = rows
+        self.masked = masked
         self.widen = widen
         self._student_rows: Dict[int, Tensor] = {}
         self._teacher_rows: Dict[int, Tensor] = {}
@@ -51,19 +54,28 @@ class Activations:
         layer = self.model.teacher.config.layers if layer is None else layer
         return self._gathered(self._teacher_rows, self.teacher_states, layer)
 
+    def of_masked_tokens(self) -> "Activations":
+        """The same of the masked tokens alone."""
+        rows = self.rows[: self.masked]
+        states = self.student_states, self.teacher_states
+        return Activations(self.model, self.net_input, *states, rows, self.masked, self.widen)
+
     def of_no_token(self) -> "Activations":
         """The same of a batch without sequences, whatever layers of the teacher are there.
 
         A term of it is 0, costs nothing, and gives a gradient of 0 to every parameter that it reads.
         """
-        teacher = self.model.teacher
-        of_teacher = teacher.encoder.embeddings.word_embeddings.weight.new_zeros(0, 1, teacher.config.width)
+        teacher_states: Dict[int, Tensor] = {}
+        if (teacher := getattr(self.model, "teacher", None)) is not None:
+            of_teacher = teacher.encoder.embeddings.word_embeddings.weight.new_zeros(0, 1, teacher.config.width)
+            teacher_states = dict.fromkeys(range(teacher.config.layers + 1), of_teacher)
         return Activations(
             self.model,
             self.net_input | {"src_tokens": self.net_input["src_tokens"][:0]},
             {layer: states[:0] for layer, states in self.student_states.items()},
-            dict.fromkeys(range(teacher.config.layers + 1), of_teacher),
+            teacher_states,
             self.rows[:0],
+            0,
             self.widen,
         )
 

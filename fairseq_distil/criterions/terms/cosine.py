@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from fairseq.dataclass import ChoiceEnum
 from torch import Tensor
 
 from fairseq_distil.losses import cosine_distance
@@ -15,6 +16,9 @@ class CosineOptions:
     cosine_weight: float = field(
         default=1.0, metadata={"help": "weight of 1 - cos of the last hidden states, a mean over tokens"}
     )
+    cosine_positions: ChoiceEnum(["all", "masked"]) = field(
+        default="all", metadata={"help": "tokens of the cosine term: all but padding, or the masked ones"}
+    )
 
 
 @register_term
@@ -23,6 +27,7 @@ class CosineTerm(ActivationTerm):
 
     options = CosineOptions
     weight_name = "cosine_weight"
+    positions_name = "cosine_positions"
     loss_name = "cosine_loss"
     compares_hidden_states = True
 

@@ -26,6 +26,9 @@ class HiddenStateOptions:
             "or last; or uniform: every student layer with the teacher's at the same part of its depth"
         },
     )
+    hidden_positions: ChoiceEnum(["all", "masked"]) = field(
+        default="all", metadata={"help": "tokens of the hidden-state term: all but padding, or the masked ones"}
+    )
     hidden_distance: ChoiceEnum(list(DISTANCES)) = field(
         default="mse", metadata={"help": "1 - cosine, or the mean over the width of the squared difference"}
     )
@@ -37,6 +40,7 @@ class HiddenStateTerm(LayerPairsTerm):
 
     options = HiddenStateOptions
     weight_name = "hidden_weight"
+    positions_name = "hidden_positions"
     loss_name = "hidden_loss"
     pairs_name = "hidden_layer_pairs"
     compares_hidden_states = True

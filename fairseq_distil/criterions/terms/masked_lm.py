@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import List
 
-from .term import Scalar, Term, register_term
+from .term import Scalar, VocabularyTerm, register_term
 
 
 @dataclass
@@ -19,13 +19,12 @@ class MaskedLMOptions:
 
 
 @register_term
-class MaskedLMTerm(Term):
-    """The cross-entropy of masked tokens (L_mlm of Sanh et al., 2019); the vocabulary stage computes it."""
+class MaskedLMTerm(VocabularyTerm):
+    """The cross-entropy of masked tokens (L_mlm of Sanh et al., 2019)."""
 
     options = MaskedLMOptions
     weight_name = "mlm_weight"
     needs_teacher = False
-    needs_masked_lm_heads = True
     is_over_all_tokens = False
 
     @classmethod

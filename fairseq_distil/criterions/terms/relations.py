@@ -53,6 +53,8 @@ class RelationTerm(LayerPairsTerm):
 
     def __init__(self, cfg: RelationOptions) -> None:
         super().__init__(cfg)
+        if cfg.relation_heads is not None and cfg.relation_heads < 1:
+            raise UserError(f"criterion.relation_heads is {cfg.relation_heads}, but must be at least 1")
         self.kinds = cfg.relation_kinds.replace(" ", "").split(",")
         if len(set(self.kinds)) < len(self.kinds) or not set(self.kinds) <= set(KINDS):
             raise UserError(
@@ -76,7 +78,7 @@ class RelationTerm(LayerPairsTerm):
             )
         heads = self._heads(model)
         for role, encoder in (("student", model), ("teacher", model.teacher)):
-            if heads < 1 or encoder.config.width % heads:
+            if encoder.config.width % heads:
                 raise UserError(
                     f"criterion.relation_heads is {heads}, which does not divide the {role}'s width "
                     f"{encoder.config.width}; choose a common divisor of both widths"

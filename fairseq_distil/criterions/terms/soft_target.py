@@ -10,7 +10,7 @@ from fairseq.models import BaseFairseqModel
 from fairseq_distil.criterions.settings import require_temperature
 from fairseq_distil.errors import UserError
 
-from .term import Scalar, Term, register_term
+from .term import Scalar, VocabularyTerm, register_term
 
 
 @dataclass
@@ -33,12 +33,12 @@ class SoftTargetOptions:
 
 
 @register_term
-class SoftTargetTerm(Term):
-    """``T^2 KL(teacher || student)`` (L_ce of Sanh et al., 2019); the vocabulary stage computes it."""
+class SoftTargetTerm(VocabularyTerm):
+    """``T^2 KL(teacher || student)`` (L_ce of Sanh et al., 2019)."""
 
     options = SoftTargetOptions
     weight_name = "soft_target_weight"
-    needs_masked_lm_heads = True
+    positions_name = "soft_target_positions"
 
     def __init__(self, cfg: SoftTargetOptions) -> None:
         super().__init__(cfg)
@@ -67,10 +67,6 @@ class SoftTargetTerm(Term):
             raise UserError(f"{stored}, but criterion.soft_target_top_k is the whole vocabulary of {words:,}; lower it")
         if self.is_over_all_tokens:
             raise UserError(f"{stored}; add --soft-target-positions masked (criterion.soft_target_positions)")
-
-    @property
-    def is_over_all_tokens(self) -> bool:
-        return str(self.cfg.soft_target_positions) == "all"
 
     @classmethod
     def scalars(cls) -> List[Scalar]:

@@ -1,7 +1,7 @@
 """What a term of the objective is."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, List, NamedTuple, Set, Type
+from typing import Any, ClassVar, List, NamedTuple, Optional, Set, Type
 
 from fairseq.models import BaseFairseqModel
 from torch import Tensor, nn
@@ -27,13 +27,15 @@ class Scalar(NamedTuple):
 class Term(ABC):
     """One term: its options, its weight, what it reads of the models, which alone trains, and what it logs.
 
-    A file of this folder with a class under :func:`register_term` is all that a new one takes: its options become
-    those of the criterion.
+    A file of this folder with an :class:`ActivationTerm` under :func:`register_term` is all that a new one takes: its
+    options become those of the criterion.
     """
 
     options: ClassVar[Type]
     """Dataclass of the options, ``weight_name`` among them."""
     weight_name: ClassVar[str]
+    positions_name: ClassVar[Optional[str]] = None
+    """of the option that says whether it is over all tokens or the masked ones, if it has one"""
     needs_teacher: ClassVar[bool] = True
     needs_masked_lm_heads: ClassVar[bool] = False
     compares_hidden_states: ClassVar[bool] = False
@@ -55,7 +57,7 @@ class Term(ABC):
     @property
     def is_over_all_tokens(self) -> bool:
         """Whether it is summed over all tokens but padding, or else over the masked ones alone."""
-        return True
+        return self.positions_name is None or str(getattr(self.cfg, self.positions_name)) == "all"
 
     def student_layers(self, model: BaseFairseqModel) -> Set[int]:
         """The layers whose hidden states it reads, counted from 1; 0 are the embeddings."""
@@ -85,8 +87,18 @@ class Term(ABC):
         """
 
 
+class VocabularyTerm(Term):
+    """A term of both models' logits: :func:`~fairseq_distil.losses.vocabulary_loss` has all of them in one pass.
+
+    One more takes a part of that pass, and of what the criterion gives it. One that is content with logits of its own
+    is an :class:`ActivationTerm`.
+    """
+
+    needs_masked_lm_heads = True
+
+
 class ActivationTerm(Term):
-    """A term of hidden states: a sum over all tokens, each of which counts once."""
+    """A term of hidden states: a sum over its tokens, each of which counts once."""
 
     loss_name: ClassVar[str]
     """of its scalar, with ``_loss`` at the end"""
@@ -102,7 +114,11 @@ class ActivationTerm(Term):
 
     @abstractmethod
     def total(self, activations: Activations) -> Tensor:
-        """The sum over the tokens of a batch, without the weight: a float32 scalar."""
+        """The sum over the tokens of a batch, without the weight: a float32 scalar.
+
+        Args:
+            activations: of the tokens that it is over
+        """
 
 
 TERMS: List[Type[Term]] = []
@@ -110,6 +126,12 @@ TERMS: List[Type[Term]] = []
 
 
 def register_term(term: Type[Term]) -> Type[Term]:
-    """Make a term part of the objective."""
+    """Make a term part of the objective.
+
+    Raises:
+        TypeError: it is of no kind that the criterion computes
+    """
+    if not issubclass(term, (ActivationTerm, VocabularyTerm)):
+        raise TypeError(f"nothing computes the term {term.__name__}; make it an ActivationTerm")
     TERMS.append(term)
     return term

@@ -77,7 +77,7 @@ def test_the_last_layers_are_not_computed(distillation_run: Callable) -> None:
     [
         ({"relation_layer_pairs": "0:1"}, "criterion.relation_layer_pairs: 0:1 names layer 0, the embeddings, which"),
         ({"relation_heads": 5}, "criterion.relation_heads is 5, which does not divide the student's width 12"),
-        ({"relation_heads": 0}, "criterion.relation_heads is 0, which does not divide"),
+        ({"relation_heads": 0}, "criterion.relation_heads is 0, but must be at least 1"),
         (
             {"relation_kinds": "query,keys"},
             "criterion.relation_kinds is query,keys; choose different ones of query",
