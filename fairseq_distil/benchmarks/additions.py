@@ -35,7 +35,7 @@ ADDED = {
     "masked": Addition(MASKED),
     "masked-alone": Addition(MASKED_ALONE),
     "stored-top-k": Addition(
-        MASKED_ALONE | {"soft_target_top_k": TOP_K}, {"repeat_masks_after": 1}, has_cache=True, least_vocab=TOP_K
+        MASKED_ALONE | {"soft_target_top_k": TOP_K}, {"repeat_masks_after": 1}, has_cache=True, least_vocab=TOP_K + 1
     ),
     "more-masks": Addition(task=MORE_MASKS),
     "second-teacher": Addition(teachers=2),

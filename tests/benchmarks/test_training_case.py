@@ -84,6 +84,7 @@ def test_the_teacher_is_held_in_the_type_of_the_products(settings: dict, expecte
         ({"added": "hidden", "objective": "masked_lm"}, "--added is to the objective of distillation"),
         ({"added": "narrower", "heads": 1}, "--added narrower needs at least 2 --heads, found 1"),
         ({"added": "top-k", "vocab": 63}, "--added top-k needs at least 64 --vocab, found 63"),
+        ({"added": "stored-top-k", "vocab": 64}, "--added stored-top-k needs at least 65 --vocab, found 64"),
         ({"device": "nowhere"}, "--device nowhere: "),
         ({"device": "meta"}, "--device meta is not supported"),
     ],

@@ -134,7 +134,7 @@ def test_each_record_of_the_cost_of_terms_is_printed_as_it_comes(
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_cost_of_terms(run_script: Callable) -> None:
-    sizes = [*TINY, "--width", "24", "--heads", "3", "--vocab", "64"]
+    sizes = [*TINY, "--width", "24", "--heads", "3", "--vocab", "65"]
     result = run_script(SCRIPT, *sizes, "--cost-of-terms", "--pairs", "1")
     assert result.returncode == 0, result.stderr
     *records, costs = map(json.loads, result.stdout.splitlines())
