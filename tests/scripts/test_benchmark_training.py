@@ -126,7 +126,7 @@ def test_each_record_of_the_cost_of_terms_is_printed_as_it_comes(
 ) -> None:
     commands_that_fail(monkeypatch, "relations")
     with pytest.raises(UserError, match="failed with exit status 1: out of memory"):
-        run(parse_options([*TINY, "--vocab", "64", "--cost-of-terms"]))
+        run(parse_options([*TINY, "--vocab", "65", "--cost-of-terms"]))
     printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [record["added"] for record in printed] == list(ADDED)[: list(ADDED).index("relations")]
 
