@@ -212,6 +212,7 @@ def test_the_card_tells_the_objective(make_exportable: Callable, tmp_path: Path)
         "": "distillation",
         "hidden_weight": "0.0",
         "hidden_layer_pairs": "uniform",
+        "hidden_positions": "all",
         "hidden_distance": "mse",
         "mlm_weight": "2.0",
         "soft_target_weight": "5.0",
