@@ -152,9 +152,11 @@ class DistillationCriterion(FairseqCriterion):
             if term.has_faded:
                 loss = loss + term.total(activations.of_no_token())
                 continue
-            total = term.total(activations if term.is_over_all_tokens else activations.of_masked_tokens())
-            loss = loss + term.weight * (1.0 if term.is_over_all_tokens else masked_scale) * total
-            count = tokens if term.is_over_all_tokens else masked
+            read, count, scale = activations, tokens, 1.0
+            if not term.is_over_all_tokens:
+                read, count, scale = activations.of_masked_tokens(), masked, masked_scale
+            total = term.total(read)
+            loss = loss + term.weight * scale * total
             logging_output |= {term.loss_name: total.detach(), term.tokens_name(): count}
         for name, value in scheduled.items():  # as sums, like all others
             logging_output[SCHEDULED + name] = value * logging_output["sample_size"]

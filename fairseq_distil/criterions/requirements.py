@@ -45,11 +45,12 @@ def require_schedules_of_use(cfg: Any, schedules: Mapping[str, Schedule]) -> Non
             )
         value = getattr(cfg, name)
         if value not in (defaults[name], 0, schedule.first, schedule.last):
-            changes = f"takes it from {schedule.first} to {schedule.last}"
+            course = f"takes it from {schedule.first} to {schedule.last}"
+            if schedule.is_constant:
+                course = f"keeps it at {schedule.last}"
             raise UserError(
-                f"criterion.{name} is {value}, but criterion.schedules "
-                f"{f'keeps it at {schedule.last}' if schedule.is_constant else changes}; leave one of them out, or set "
-                f"{name} to {schedule.first}"
+                f"criterion.{name} is {value}, but criterion.schedules {course}; leave one of them out, or set {name} "
+                f"to {schedule.first}"
             )
 
 

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from fairseq.dataclass import ChoiceEnum
 from torch import Tensor
 
 from fairseq_distil.losses import cosine_distance
 
 from .activations import Activations
-from .term import ActivationTerm, register_term
+from .term import ActivationTerm, Positions, register_term
 
 
 @dataclass
@@ -16,7 +15,7 @@ class CosineOptions:
     cosine_weight: float = field(
         default=1.0, metadata={"help": "weight of 1 - cos of the last hidden states, a mean over tokens"}
     )
-    cosine_positions: ChoiceEnum(["all", "masked"]) = field(
+    cosine_positions: Positions = field(
         default="all", metadata={"help": "tokens of the cosine term: all but padding, or the masked ones"}
     )
 

@@ -9,7 +9,7 @@ from fairseq_distil.losses import cosine_distance, mean_squared_distance
 
 from .activations import Activations
 from .layer_pairs import LayerPairsTerm
-from .term import register_term
+from .term import Positions, register_term
 
 DISTANCES = {"cosine": cosine_distance, "mse": mean_squared_distance}
 
@@ -26,7 +26,7 @@ class HiddenStateOptions:
             "or last; or uniform: every student layer with the teacher's at the same part of its depth"
         },
     )
-    hidden_positions: ChoiceEnum(["all", "masked"]) = field(
+    hidden_positions: Positions = field(
         default="all", metadata={"help": "tokens of the hidden-state term: all but padding, or the masked ones"}
     )
     hidden_distance: ChoiceEnum(list(DISTANCES)) = field(

@@ -4,13 +4,12 @@ import math
 from dataclasses import dataclass, field
 from typing import List, Optional, Set
 
-from fairseq.dataclass import ChoiceEnum
 from fairseq.models import BaseFairseqModel
 
 from fairseq_distil.criterions.settings import require_temperature
 from fairseq_distil.errors import UserError
 
-from .term import Scalar, VocabularyTerm, register_term
+from .term import Positions, Scalar, VocabularyTerm, register_term
 
 
 @dataclass
@@ -21,7 +20,7 @@ class SoftTargetOptions:
     soft_target_temperature: float = field(
         default=2.0, metadata={"help": "temperature T that softens both distributions"}
     )
-    soft_target_positions: ChoiceEnum(["all", "masked"]) = field(
+    soft_target_positions: Positions = field(
         default="all", metadata={"help": "tokens of the soft-target term: all but padding, or the masked ones"}
     )
     soft_target_top_k: Optional[int] = field(

@@ -3,12 +3,16 @@
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, List, NamedTuple, Optional, Set, Type
 
+from fairseq.dataclass import ChoiceEnum
 from fairseq.models import BaseFairseqModel
 from torch import Tensor, nn
 
 from fairseq_distil.criterions.settings import require_weight
 
 from .activations import Activations
+
+Positions = ChoiceEnum(["all", "masked"])
+"""The tokens that a term may be over: all but padding, or those that are selected for prediction."""
 
 
 class Scalar(NamedTuple):
